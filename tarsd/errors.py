@@ -1,0 +1,121 @@
+"""The one exception tree of tarsd.
+
+    TarsdError
+    |- ConfigError            a file or key of the configuration is wrong (exit 78)
+    |- InvalidInput           what a person or program sent is wrong; names the field or file
+    |  |- DocumentError       a document that cannot be read: broken, encrypted, empty, too large
+    |  `- WireError           bytes that are not a frame or message of ours
+    |- NotAllowed             the caller may not do this: no certificate, wrong zone, missing scope
+    |  `- InviteError         a join token that is wrong, used or expired
+    |- NotFound               the thing that was named does not exist
+    |- Unavailable            it cannot be done now; another node, or a later time, may do
+    |  |- Overloaded          a queue is full; `retry_after_s` says when to come again
+    |  |- PeerLost            no connection, a broken one, or silence
+    |  |- WorkerLost          a child process died, hung or outgrew its limits
+    |  `- EngineUnavailable   an engine cannot be used here; the message says why
+    |- DeadlineExceeded       the time given for a call ran out
+    `- StorageError           the disk or database failed: full, read-only, corrupt
+
+Over the wire go the class name and one sentence (`to_wire`, `from_wire`), never a traceback.
+`Unavailable` and below mean "try elsewhere"; everything else would fail the same way at any peer.
+"""
+
+from __future__ import annotations
+
+
+class TarsdError(Exception):
+    """Anything that tarsd raises on purpose; its text is fit to show to a person."""
+
+
+class ConfigError(TarsdError):
+    """A configuration file or key is wrong; the text names file, key, what was found, what is allowed."""
+
+
+class InvalidInput(TarsdError):
+    """What was sent is wrong; the text names the field or file."""
+
+
+class DocumentError(InvalidInput):
+    """A document that cannot be read; the text says why."""
+
+
+class WireError(InvalidInput):
+    """Bytes that are not a frame or message of ours."""
+
+
+class NotAllowed(TarsdError):
+    """The caller may not do this."""
+
+
+class InviteError(NotAllowed):
+    """A join token that is wrong, used or expired."""
+
+
+class NotFound(TarsdError):
+    """The thing that was named does not exist."""
+
+
+class Unavailable(TarsdError):
+    """It cannot be done here and now; another node or a later time may do."""
+
+
+class Overloaded(Unavailable):
+    """A queue is full."""
+
+    def __init__(self, message: str = "the queue is full", retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PeerLost(Unavailable):
+    """No connection to a peer, a broken one, or silence."""
+
+
+class WorkerLost(Unavailable):
+    """A child process died, hung or outgrew its limits."""
+
+
+class EngineUnavailable(Unavailable):
+    """An engine cannot be used here; the text says why."""
+
+
+class DeadlineExceeded(TarsdError):
+    """The time given for a call ran out."""
+
+
+class StorageError(TarsdError):
+    """The disk or database failed: full, read-only, corrupt."""
+
+
+_BY_NAME: dict[str, type[TarsdError]] = {
+    error.__name__: error
+    for error in (
+        TarsdError,
+        ConfigError,
+        InvalidInput,
+        DocumentError,
+        WireError,
+        NotAllowed,
+        InviteError,
+        NotFound,
+        Unavailable,
+        Overloaded,
+        PeerLost,
+        WorkerLost,
+        EngineUnavailable,
+        DeadlineExceeded,
+        StorageError,
+    )
+}
+
+
+def to_wire(error: BaseException) -> tuple[str, str]:
+    """Return (class name, sentence); an error that is not ours becomes a bare `TarsdError`, its text stays here."""
+    if isinstance(error, TarsdError):
+        return type(error).__name__, str(error)
+    return "TarsdError", "internal error"
+
+
+def from_wire(name: str, sentence: str) -> TarsdError:
+    """Return the error that a peer or worker named; an unknown name becomes `TarsdError`."""
+    return _BY_NAME.get(name, TarsdError)(sentence)
