@@ -31,7 +31,7 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """[network]: how nodes reach one another."""
 
     listen: tuple[str, ...] = (
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "::",
     )  # addresses for gossip (UDP) and calls (TCP); unavailable families are skipped
     port: Port = 7710  # one number for both; 0 = any free port

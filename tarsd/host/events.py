@@ -1,0 +1,102 @@
+"""The events of an answer, in the order a reader gets them; `/ws` sends each one as JSON with its `type`.
+
+    route, [sources], [notice…], token…, done | error
+
+`notice` may come at any time: while waiting in a queue, at a hand-over, when something is degraded.
+`done` always comes last unless `error` does; text that was shown before an `error` is a cut answer, never a finished one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tarsd.calls import Turn, Usage
+from tarsd.names import ConversationId, Route, TraceId
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a person asks. `turns` are the open chat's recent exchanges, oldest first; the session keeps them."""
+
+    text: str
+    conversation: ConversationId = ConversationId("")
+    turns: tuple[Turn, ...] = ()
+    language: str = ""
+    trace: TraceId = TraceId("")
+    max_tokens: int = 0  # 0 = the generating node's own default
+    temperature: float = 0.7
+    top_p: float = 0.95
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class RouteEvent(msgspec.Struct, frozen=True, tag_field="type", tag="route"):
+    """How the question is answered, decided by which rules and prepared by which node (its name)."""
+
+    route: Route
+    prepared_by: str
+    language: str
+    reasons: list[str]
+    trace: TraceId
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A passage that the model was given, numbered as the answer may cite it: [1], [2] …"""
+
+    number: int
+    file: str
+    page: int
+    start: int
+    end: int
+    text: str
+    document: str
+
+
+class SourcesEvent(msgspec.Struct, frozen=True, tag_field="type", tag="sources"):
+    """The passages the answer is built on."""
+
+    sources: list[Source]
+
+
+class TokenEvent(msgspec.Struct, frozen=True, tag_field="type", tag="token"):
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+class NoticeEvent(msgspec.Struct, frozen=True, tag_field="type", tag="notice"):
+    """Something a reader should know now; `text` is in the question's language.
+
+    `waiting`: `position` questions are before this one. `handover`: another node goes on with the answer.
+    `degraded`: something is missing and the answer is the best that can be done without it.
+    """
+
+    code: Literal["waiting", "handover", "degraded"]
+    text: str
+    position: int = 0
+
+
+class DoneEvent(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
+    """The answer is complete. `finish_reason` is `passages` where no node could generate and passages were shown."""
+
+    finish_reason: Literal["stop", "length", "passages"]
+    generated_by: str
+    prepared_by: str
+    engine: str
+    model: str
+    degraded: list[str]  # empty = nothing was missing
+    usage: Usage
+    first_token_s: float
+    total_s: float
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    """The question failed for good: class name and sentence of `tarsd.errors`."""
+
+    name: str
+    sentence: str
+    retry_after_s: float = 0.0
+
+
+Event = RouteEvent | SourcesEvent | TokenEvent | NoticeEvent | DoneEvent | ErrorEvent
