@@ -308,9 +308,10 @@ class StatusItem(msgspec.Struct, frozen=True):
 
 
 class NightlyRequest(msgspec.Struct, frozen=True):
-    """Run nightly jobs now, all of them or the named ones."""
+    """Run this node's nightly jobs, all or the named ones; `only_due` leaves out what ran since the last night."""
 
     jobs: list[str] = []
+    only_due: bool = False
 
 
 class NightlyItem(msgspec.Struct, frozen=True):

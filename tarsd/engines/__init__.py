@@ -1,0 +1,1 @@
+"""What generates text and vectors; importing this package imports no model library."""

@@ -3,7 +3,7 @@
     route, [sources], [notice…], token…, done | error
 
 `notice` may come at any time: while waiting in a queue, at a hand-over, when something is degraded.
-`done` always comes last unless `error` does; text that was shown before an `error` is a cut answer, never a finished one.
+`done` always comes last unless `error` does; text shown before an `error` is a cut answer, never a finished one.
 """
 
 from __future__ import annotations

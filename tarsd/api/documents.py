@@ -1,0 +1,79 @@
+"""Documents of people: POST /api/documents takes one in, GET /api/jobs tells how it goes, GET /api/search finds.
+
+An upload is the raw body; its answer is a stream of `IngestItem`, one JSON object a line, until the last one has
+stage `done`, `duplicate` or `failed`. Leaving early does no harm: what is on the processing node's disk is read anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from tarsd import calls
+from tarsd.api.replies import FieldError, json_reply, ndjson, only_item, query_int
+from tarsd.api.services import SERVICES
+from tarsd.api.spool import Spool
+
+MAX_NAME_BYTES = 255
+MAX_QUERY_CHARACTERS = 2_000
+MAX_HITS = 50
+MAX_JOBS = 500
+
+SPOOL = web.AppKey("spool", Spool)
+
+_Language = Annotated[str, msgspec.Meta(pattern=r"^([a-z]{2})?$")]
+
+
+def file_name(found: str) -> str:
+    """Return the bare name of an uploaded file; raises `FieldError`. A path is cut: only its last part is a name."""
+    name = found.replace("\\", "/").rsplit("/", 1)[-1].strip()
+    if not name or name in {".", ".."}:
+        raise FieldError("file", f"expected the document's file name, got {found[:80]!r}")
+    if not name.isprintable() or len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
+        raise FieldError("file", f"expected a printable name of at most {MAX_NAME_BYTES} bytes")
+    return name
+
+
+def language_of(request: web.Request) -> str:
+    """Return the query parameter `language`; raises `FieldError`."""
+    try:
+        return msgspec.convert(request.query.get("language", ""), _Language)
+    except msgspec.ValidationError as error:
+        raise FieldError("language", "expected two letters such as es, or nothing") from error
+
+
+async def upload(request: web.Request) -> web.StreamResponse:
+    """POST /api/documents?file=NAME[&language=es][&wait=0]."""
+    name, language = file_name(request.query.get("file", "")), language_of(request)
+    wait = query_int(request, "wait", 1, 0, 1) == 1
+    async with request.app[SPOOL].take(request.content, request.content_length) as spooled:
+        ingest = calls.IngestRequest(name, spooled.size_bytes, spooled.sha256, language, wait)
+        call = request.app[SERVICES].dispatch.call(calls.INGEST, ingest, upload=spooled.chunks)
+        return await ndjson(request, call)
+
+
+async def jobs(request: web.Request) -> web.StreamResponse:
+    """GET /api/jobs[?limit=50], or ?job=ID to follow one until it ends (a stream)."""
+    job = request.query.get("job", "")
+    wanted = calls.JobsRequest(job=job[:64], limit=query_int(request, "limit", 50, 1, MAX_JOBS))
+    dispatch = request.app[SERVICES].dispatch
+    if job:
+        return await ndjson(request, dispatch.call(calls.JOBS, wanted))
+    call = dispatch.call(calls.JOBS, wanted, deadline_s=10.0)
+    return json_reply({"jobs": [item async for item in call]})
+
+
+async def search(request: web.Request) -> web.Response:
+    """GET /api/search?q=WORDS[&limit=6][&language=es]."""
+    query = request.query.get("q", "").strip()
+    if not query or len(query) > MAX_QUERY_CHARACTERS:
+        raise FieldError("q", f"expected 1 to {MAX_QUERY_CHARACTERS} characters to search for")
+    wanted = calls.SearchRequest(query, query_int(request, "limit", 6, 1, MAX_HITS), language_of(request))
+    return json_reply(await only_item(request.app[SERVICES].dispatch.call(calls.SEARCH, wanted), "search"))
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes about documents."""
+    return [web.post("/api/documents", upload), web.get("/api/jobs", jobs), web.get("/api/search", search)]

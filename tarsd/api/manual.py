@@ -1,0 +1,41 @@
+"""GET /api: what this API offers, as JSON a person can read and a program can list."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from aiohttp import web
+
+from tarsd.api import completions, documents, page_files, watching, ws
+from tarsd.api.replies import json_reply
+from tarsd.api.services import SERVICES
+
+
+def entries() -> list[dict[str, str]]:
+    """Return each route with its handler's own words."""
+    listed: list[dict[str, str]] = []
+    for module in (ws, completions, documents, watching, page_files):
+        for route in module.routes():
+            about = inspect.getdoc(route.handler) or ""
+            listed.append({"method": route.method, "path": route.path, "about": about})
+    return listed
+
+
+async def manual(request: web.Request) -> web.Response:
+    """GET /api: this list."""
+    services = request.app[SERVICES]
+    body: dict[str, Any] = {
+        "node": services.node_name,
+        "version": services.version,
+        "routes": [*entries(), {"method": "GET", "path": "/api", "about": inspect.getdoc(manual)}],
+        "websocket": inspect.getdoc(ws),
+        "completions": inspect.getdoc(completions),
+        "documents": inspect.getdoc(documents),
+    }
+    return json_reply(body)
+
+
+def routes() -> list[web.RouteDef]:
+    """The route of this list."""
+    return [web.get("/api", manual)]

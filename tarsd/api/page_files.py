@@ -1,0 +1,83 @@
+"""The chat page: its files, read once at start and served from memory, and signing in to it beyond loopback.
+
+A page is always asked for anew (no-cache) but sent only when it changed (ETag), so an updated node never shows a mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from importlib import resources
+
+import msgspec
+from aiohttp import web
+
+from tarsd.api.guard import COOKIE, TokenNeeded, session_key
+from tarsd.api.replies import json_reply, read_json
+from tarsd.api.services import SERVICES
+
+_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+class PageFile(msgspec.Struct, frozen=True):
+    """One file of the page."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+PAGE = web.AppKey("page", dict[str, PageFile])
+
+
+def load_page() -> dict[str, PageFile]:
+    """Return the files of the page by name."""
+    files: dict[str, PageFile] = {}
+    for entry in resources.files("tarsd.api").joinpath("page").iterdir():
+        kind = _TYPES.get(entry.name[entry.name.rfind(".") :])
+        if kind is not None:
+            body = entry.read_bytes()
+            files[entry.name] = PageFile(body, kind, hashlib.sha256(body).hexdigest()[:20])
+    return files
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    """GET / and GET /page/NAME."""
+    file = request.app[PAGE].get(request.match_info.get("name", "index.html"))
+    if file is None:
+        raise web.HTTPNotFound
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
+    known = request.if_none_match or ()
+    if any(tag.value == file.etag for tag in known):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """The body of POST /api/session."""
+
+    token: str
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    """POST /api/session {"token": …}: the page's cookie, for as long as the browser runs."""
+    services = request.app[SERVICES]
+    token = (await read_json(request, SignIn)).token.strip()
+    ours = [known.encode() for known in (services.access_token, services.admin_token) if known]
+    if not any(hmac.compare_digest(token.encode(), known) for known in ours):
+        raise TokenNeeded("token: not this node's access token")
+    reply = json_reply({"signed_in": True})
+    secure = request.scheme == "https"
+    reply.set_cookie(COOKIE, session_key(token), httponly=True, samesite="Strict", secure=secure, path="/")
+    return reply
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of the page."""
+    return [web.get("/", page), web.get("/page/{name}", page), web.post("/api/session", sign_in)]

@@ -1,0 +1,48 @@
+"""`tarsd ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from tarsd.api.messages import MAX_QUESTION_CHARACTERS, Ask
+from tarsd.cli.answers import Printer, converse, stop
+from tarsd.cli.client import ApiClient, target_of
+from tarsd.cli.language import texts_for
+from tarsd.errors import InvalidInput
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Ask the question in the arguments, or on standard input."""
+    text = " ".join(args.text) or ("" if sys.stdin.isatty() else sys.stdin.read(MAX_QUESTION_CHARACTERS + 1))
+    if not text.strip():
+        raise InvalidInput('there is no question: tarsd ask "…"')
+    texts = texts_for(args.lang)
+    question = Ask(text=text.strip(), conversation=args.conversation, language=texts.code)
+    return asyncio.run(_ask(args, question, Printer(texts, as_json=args.json)))
+
+
+async def _ask(args: argparse.Namespace, question: Ask, printer: Printer) -> int:
+    async with ApiClient(target_of(args)) as client, client.chat() as socket:
+        answering = asyncio.create_task(converse(socket, question, printer))
+        interrupts = 0
+
+        def interrupt() -> None:
+            nonlocal interrupts
+            interrupts += 1
+            if interrupts > 1:
+                answering.cancel()  # the node does not answer: leave without its word
+            else:
+                stopping.append(asyncio.ensure_future(stop(socket)))
+
+        stopping: list[asyncio.Future[None]] = []
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+            await asyncio.gather(*stopping, return_exceptions=True)

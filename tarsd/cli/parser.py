@@ -1,0 +1,209 @@
+"""The command line: every command, its arguments, and examples that teach it. Strings only, nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from tarsd import __version__
+from tarsd.cli import exits
+
+_ABOUT = """\
+tarsd: the private assistant that runs on all of a household's PCs at once.
+
+On the first PC                        On each further PC
+  tarsd init                             tarsd join TOKEN
+  tarsd run                              tarsd run
+  tarsd invite        (prints TOKEN)
+
+Then, on any of them
+  tarsd ingest ~/Documents               read documents in
+  tarsd ask "When was the boiler serviced?"
+  tarsd chat                             a conversation in the terminal
+  tarsd members                          which PCs are there, and what they do
+"""
+
+_EXITS = """\
+exit codes: 0 done, 1 failed, 64 wrong usage, 69 no node answers, 77 not allowed, 78 wrong configuration, 130 Ctrl-C
+environment: TARSD_CONFIG names the config file, TARSD_API a node to talk to, TARSD_TOKEN its access token
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our exit code for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and exit."""
+        self.print_usage()
+        self.exit(exits.USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+    def print_usage(self, file: object = None) -> None:
+        """Print the usage where errors go: standard output belongs to results."""
+        import sys
+
+        super().print_usage(sys.stderr)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line; `args.command` is "module:function" below `tarsd.cli`."""
+    parser = Parser(
+        prog="tarsd", description=_ABOUT, epilog=_EXITS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"tarsd {__version__}")
+    _add_common(parser, top=True)
+    common = argparse.ArgumentParser(add_help=False)
+    _add_common(common, top=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    adder = _Adder(commands, common)
+    for add in (_add_cluster_commands, _add_people_commands, _add_watching_commands, _add_config_commands):
+        add(adder)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
+    """Options that stand before or after the command; after it they have no default, which would undo the former."""
+
+    def default(value: object) -> object:
+        return value if top else argparse.SUPPRESS
+
+    group = parser.add_argument_group("for every command")
+    group.add_argument("--config", metavar="FILE", default=default(None), help="config file (else /etc/tarsd.toml)")
+    group.add_argument("--api", metavar="URL", default=default(None), help="talk to this node, not to the local one")
+    group.add_argument("--json", action="store_true", default=default(False), help="output for programs")
+    group.add_argument("--lang", choices=("en", "es"), default=default(None), help="language of messages (else LANG)")
+
+
+class _Adder:
+    """Adds a command with its help, examples and shared options."""
+
+    def __init__(self, commands: argparse._SubParsersAction[Parser], common: argparse.ArgumentParser) -> None:
+        self._commands = commands
+        self._common = common
+
+    def __call__(self, name: str, command: str, about: str, examples: str) -> Parser:
+        shown = "\n".join(f"  {line}" for line in examples.strip().splitlines())
+        parser = self._commands.add_parser(
+            name,
+            help=about[0].lower() + about[1:].partition(".")[0],
+            description=about,
+            epilog=f"examples:\n{shown}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[self._common],
+        )
+        parser.set_defaults(command=command)
+        return parser
+
+
+def _add_cluster_commands(add: _Adder) -> None:
+    add(
+        "run", "run:run", "Start this PC's node; it runs until it is stopped.", "tarsd run\ntarsd --config pc2.toml run"
+    )
+    init = add(
+        "init",
+        "cluster:init",
+        "Make a new cluster, with this PC as its first node.",
+        "tarsd init\ntarsd init --cluster casa",
+    )
+    init.add_argument("--cluster", metavar="NAME", default="home", help="a name for the cluster (default: home)")
+    invite = add(
+        "invite",
+        "cluster:invite",
+        "Print a one-time token that lets one more PC join. Core nodes hold the household's memory; lab nodes only help.",
+        "tarsd invite\ntarsd invite --zone lab --expires 15m",
+    )
+    invite.add_argument("--zone", choices=("core", "lab"), default="core", help="how far the new PC is trusted")
+    invite.add_argument(
+        "--expires", metavar="TIME", type=duration, default=3600.0, help="such as 30m, 1h, 2d (default: 1h)"
+    )
+    join = add(
+        "join",
+        "cluster:join",
+        "Join the cluster that the token is from; this PC's roles stand in its config.",
+        "tarsd join tars1.AbC…\ntarsd join tars1.AbC… --seed 192.168.1.20:7712",
+    )
+    join.add_argument("token", metavar="TOKEN", help="what `tarsd invite` printed")
+    join.add_argument(
+        "--seed", metavar="HOST:PORT", action="append", default=[], help="where the inviting PC is, if it is not found"
+    )
+
+
+def _add_people_commands(add: _Adder) -> None:
+    ask = add(
+        "ask",
+        "ask:ask",
+        "Ask one question; the answer streams, its sources follow. Ctrl-C stops the answer.",
+        'tarsd ask "¿Cuándo vence el seguro del coche?"\necho "Summarise the boiler manual" | tarsd ask\n'
+        'tarsd ask --json "…" | jq',
+    )
+    ask.add_argument("text", nargs="*", metavar="TEXT", help="the question; without it, standard input is read")
+    ask.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
+    chat = add(
+        "chat",
+        "chat:chat",
+        "A conversation in the terminal. Ctrl-C stops an answer, Ctrl-D ends the chat.",
+        "tarsd chat",
+    )
+    chat.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
+    ingest = add(
+        "ingest",
+        "ingest:ingest",
+        "Read documents in: PDF (scans too), text, Markdown. Folders are searched for them; what is known is skipped.",
+        "tarsd ingest manual.pdf notes.md\ntarsd ingest ~/Documents\ntarsd ingest --language es recibo.pdf",
+    )
+    ingest.add_argument("paths", nargs="+", metavar="FILE|FOLDER", help="what to read in")
+    ingest.add_argument("--language", default="", metavar="XX", help="their language, such as es (default: found out)")
+    ingest.add_argument("--no-wait", action="store_true", help="return once they are safe on disk")
+    search = add(
+        "search",
+        "look:search",
+        "Show the passages that fit best.",
+        'tarsd search "boiler pressure"\ntarsd search --limit 3 caldera',
+    )
+    search.add_argument("query", nargs="+", metavar="WORDS", help="what to look for")
+    search.add_argument("--limit", type=int, default=6, metavar="N", help="at most so many (default: 6)")
+
+
+def _add_watching_commands(add: _Adder) -> None:
+    members = add(
+        "members",
+        "look:members",
+        "List the PCs of the cluster as this node sees them.",
+        "tarsd members\ntarsd members --watch",
+    )
+    members.add_argument("--watch", action="store_true", help="keep showing, once a second, until Ctrl-C")
+    status = add(
+        "status", "look:status", "Show how this node is, or all of them.", "tarsd status\ntarsd status --cluster"
+    )
+    status.add_argument("--cluster", action="store_true", help="ask every node")
+    nightly = add(
+        "nightly",
+        "look:nightly",
+        "Show the nightly jobs, or run them now (needs to be allowed to read admin.token in the data folder).",
+        "tarsd nightly\ntarsd nightly --now\ntarsd nightly --now compact_memory",
+    )
+    nightly.add_argument("--now", action="store_true", help="run them now")
+    nightly.add_argument("jobs", nargs="*", metavar="JOB", help="only these")
+
+
+def _add_config_commands(add: _Adder) -> None:
+    config = add(
+        "config", "settings:usage", "Check or show the configuration.", "tarsd config check\ntarsd config show"
+    )
+    parts = config.add_subparsers(metavar="check|show", required=True)
+    for name, about in (("check", "read the file and say what is wrong"), ("show", "print every setting in force")):
+        part = parts.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        part.add_argument("file", nargs="?", metavar="FILE", help="instead of the usual one")
+        part.set_defaults(command=f"settings:{name}")
+
+
+def duration(text: str) -> float:
+    """Return the seconds in a text such as 90s, 30m, 1h or 2d."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 60.0 <= seconds <= 30 * 86400.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 1m to 30d, such as 30m, 1h or 2d")
+    return seconds

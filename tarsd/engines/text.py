@@ -1,0 +1,92 @@
+"""Pure: what may be shown of the text that a model is writing.
+
+Rules
+1. No character is cut: bytes of an unfinished one wait for the rest.
+2. A stop string is never shown, nor anything after it; its possible beginning at the end of the text waits.
+3. A server that begins its continuation by repeating the text it should continue has the repetition dropped.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class Utf8:
+    """Turns the bytes of tokens into text (rule 1)."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, piece: bytes) -> str:
+        """Return the characters that `piece` completes."""
+        return self._decoder.decode(piece)
+
+    def finish(self) -> str:
+        """Return what is left: U+FFFD for a character that never came whole, else nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+class StopFilter:
+    """Holds back what may become a stop string (rule 2); `stopped` once one came."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.stopped = False
+        self._stops = [stop for stop in stops if stop]
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """Return what may be shown now."""
+        if not self._stops:
+            return text
+        if self.stopped:
+            return ""
+        self._held += text
+        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            shown, self._held = self._held[: min(found)], ""
+            return shown
+        keep = max(_overlap(self._held, stop) for stop in self._stops)
+        cut = len(self._held) - keep
+        shown, self._held = self._held[:cut], self._held[cut:]
+        return shown
+
+    def finish(self) -> str:
+        """Return what was held back, now that no more comes."""
+        shown, self._held = self._held, ""
+        return shown
+
+
+class RepetitionFilter:
+    """Drops the beginning of an answer as far as it repeats `partial` whole (rule 3)."""
+
+    def __init__(self, partial: str) -> None:
+        self._awaited = partial.strip()
+        self._held = ""
+        self._open = bool(self._awaited)
+
+    def feed(self, text: str) -> str:
+        """Return what may be shown now; what could still be the repetition waits."""
+        if not self._open:
+            return text
+        self._held += text
+        candidate = self._held.lstrip()
+        if self._awaited.startswith(candidate) and len(candidate) < len(self._awaited):
+            return ""
+        self._open = False
+        held, self._held = self._held, ""
+        return candidate[len(self._awaited) :] if candidate.startswith(self._awaited) else held
+
+    def finish(self) -> str:
+        """Return what was held back, now that no more comes: it was no whole repetition."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of `text` that is a true beginning of `stop`."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0

@@ -1,0 +1,131 @@
+"""What others say about members, and how far it is believed.
+
+Rules
+1. A node's record belongs to that node alone: only it raises its incarnation, and ALIVE or LEFT from a third party
+   needs its proof.
+2. Of two claims the higher (generation, incarnation) wins; at equal ones LEFT > DEAD > SUSPECT > ALIVE.
+3. A claim about a node never met, or about a newer boot of it, is a hint: the node is greeted, nothing is believed.
+4. SUSPECT is not adopted while we hear the member ourselves; the member is told of it, so that it refutes.
+5. DEAD from a third party about a member heard within 5 s is verified first; unheard, it becomes SUSPECT here.
+6. A claim against ourselves is refuted with a higher incarnation, at once.
+"""
+
+from __future__ import annotations
+
+from tarsd.gossip.member import State
+from tarsd.gossip.messages import Claim, Word
+from tarsd.gossip.peer import Peer
+from tarsd.gossip.prober import SILENCE_S, Prober
+from tarsd.gossip.proof import claim_statement
+from tarsd.gossip.roster import Roster
+from tarsd.gossip.rumours import Whispers
+from tarsd.gossip.verdicts import Verdicts
+from tarsd.names import NodeId
+
+VERIFY_IF_HEARD_S = 5.0
+
+
+class Hearsay:
+    """Judges claims."""
+
+    def __init__(self, roster: Roster, whispers: Whispers, verdicts: Verdicts, prober: Prober) -> None:
+        self._roster = roster
+        self._whispers = whispers
+        self._verdicts = verdicts
+        self._prober = prober
+
+    def hear(self, claims: list[Claim], teller: Peer, now: float) -> None:
+        """Take the claims that a datagram of `teller` carried."""
+        for claim in claims:
+            if claim.node == self._roster.me.raw:
+                self.refute(claim.word, claim.generation, claim.incarnation, now)
+            elif claim.node == teller.raw:
+                self._of_itself(claim, teller, now)
+            else:
+                self._of_another(claim, teller, now)
+
+    def refute(self, word: Word, generation: int, incarnation: int, now: float) -> bool:
+        """Answer what is said against ourselves (rule 6); says whether there was anything to answer."""
+        me = self._roster.me
+        if generation != me.generation or incarnation < me.incarnation or word is Word.ALIVE or me.leaving:
+            return False
+        me.incarnation = incarnation + 1
+        self._roster.health.worse()
+        self._whispers.tell(me.claim())
+        self._roster.self_changed(now)
+        return True
+
+    def _of_itself(self, claim: Claim, teller: Peer, now: float) -> None:
+        """The session vouches for what a member says of itself."""
+        if claim.generation != teller.generation or claim.incarnation <= teller.incarnation:
+            return
+        teller.incarnation = claim.incarnation
+        if claim.word is Word.ALIVE:
+            self._whispers.tell(claim)
+            self._roster.changed(teller, now)
+
+    def _of_another(self, claim: Claim, teller: Peer, now: float) -> None:
+        peer = self._roster.peers.get(NodeId(claim.node.hex()))
+        if peer is None or not peer.met or claim.generation > peer.generation:
+            self._hint(peer, claim, teller, now)
+            return
+        if claim.generation < peer.generation or claim.incarnation < peer.incarnation:
+            return
+        match claim.word:
+            case Word.ALIVE:
+                self._alive(peer, claim, now)
+            case Word.SUSPECT:
+                self._suspect(peer, claim, now)
+            case Word.DEAD:
+                self._dead(peer, claim, teller, now)
+            case Word.LEFT:
+                self._left(peer, claim, now)
+
+    def _hint(self, peer: Peer | None, claim: Claim, teller: Peer, now: float) -> None:
+        """Greet whom we do not know well enough; whose address nobody told us, the teller's greeting will tell."""
+        if peer is not None and peer.addresses:
+            self._prober.greet(peer, now, f"{teller.name} speaks of a boot we have not met")
+        elif claim.word is Word.ALIVE:
+            self._prober.greet(teller, now, "it knows a member that we do not")
+
+    def _alive(self, peer: Peer, claim: Claim, now: float) -> None:
+        if claim.incarnation <= peer.incarnation or peer.state is State.LEFT or not self._proven(peer, claim):
+            return
+        peer.incarnation = claim.incarnation
+        self._whispers.tell(claim)
+        if peer.state in (State.SUSPECT, State.DEAD):
+            # Its own word, newer than the accusation. Our own probes go on and will doubt it again if it is not so.
+            self._verdicts.vouched(peer, now, "it refuted")
+        else:
+            self._roster.changed(peer, now)
+
+    def _suspect(self, peer: Peer, claim: Claim, now: float) -> None:
+        peer.accused_at = max(peer.accused_at, peer.incarnation)
+        if peer.state is State.SUSPECT and peer.suspicion:
+            if peer.suspicion.accuse(claim.by):
+                self._whispers.tell(claim)
+        elif peer.state is State.ALIVE and now - peer.evidence_at >= SILENCE_S:
+            self._verdicts.suspect(peer, now, "another member suspects it", claim.by)
+            self._whispers.tell(claim)
+
+    def _dead(self, peer: Peer, claim: Claim, teller: Peer, now: float) -> None:
+        if peer.state in (State.DEAD, State.LEFT):
+            return
+        peer.accused_at = max(peer.accused_at, peer.incarnation)
+        if now - peer.heard_at < VERIFY_IF_HEARD_S:
+            if peer.state is State.SUSPECT:
+                self._suspect(peer, claim, now)
+            self._prober.verify(peer, now, f"{teller.name} says it is dead", claim.by)
+            return
+        self._verdicts.bury(peer, now, f"{teller.name} says it is dead")
+        self._whispers.tell(claim)
+
+    def _left(self, peer: Peer, claim: Claim, now: float) -> None:
+        if peer.state is not State.LEFT and self._proven(peer, claim):
+            peer.incarnation = claim.incarnation
+            self._verdicts.left(peer, now, "it said goodbye")
+            self._whispers.tell(claim)
+
+    def _proven(self, peer: Peer, claim: Claim) -> bool:
+        statement = claim_statement(claim.node, claim.word, claim.generation, claim.incarnation)
+        return self._roster.me.notary.holds(peer.signing_key, statement, claim.proof)

@@ -1,0 +1,86 @@
+"""How a member passes from one state to the next by what this node itself finds out.
+
+    hint --greeted--> ALIVE --silence--> SUSPECT --deadline--> DEAD
+                        ^------ any authentic sign of life --------'
+    ALIVE or SUSPECT --its own word--> LEFT --greeted in a newer boot--> ALIVE
+
+Rules
+1. Any authentic datagram or greeting from a member is proof of its life: it ends suspicion and death at once.
+2. A member that said goodbye stays LEFT, whatever still arrives from that boot.
+3. A verdict of ours is told to everybody, and to the accused first.
+4. DEAD deletes nothing.
+"""
+
+from __future__ import annotations
+
+from tarsd.gossip.member import State
+from tarsd.gossip.messages import Word
+from tarsd.gossip.peer import Peer
+from tarsd.gossip.roster import Roster
+from tarsd.gossip.rumours import Whispers
+from tarsd.gossip.suspicion import Suspicion
+
+
+class Verdicts:
+    """Decides on members, one at a time."""
+
+    def __init__(self, roster: Roster, whispers: Whispers) -> None:
+        self._roster = roster
+        self._whispers = whispers
+
+    def heard(self, peer: Peer, now: float) -> None:
+        """It spoke to us itself (rule 1)."""
+        if peer.state is State.LEFT:
+            return
+        peer.heard_at = now
+        self.vouched(peer, now, "heard again")
+
+    def vouched(self, peer: Peer, now: float, reason: str) -> None:
+        """There is proof of its life, from itself or from a helper."""
+        peer.evidence_at = now
+        peer.doubted = False
+        if not peer.met or peer.state not in (State.SUSPECT, State.DEAD):
+            return
+        if peer.state is State.DEAD:
+            peer.flaps.returned(now, now - peer.died_at)
+        self._whispers.withdraw(peer)
+        self._roster.set_state(peer, State.ALIVE, now, reason)
+        peer.next_round = now
+
+    def suspect(self, peer: Peer, now: float, reason: str, by: bytes | None = None) -> None:
+        """Suspect a member; `by` is a third party's id where it is not our own finding."""
+        if peer.state is not State.ALIVE or not peer.met:
+            return
+        tuning = self._roster.tuning
+        members = len(self._roster.here()) + 1
+        peer.suspicion = Suspicion(now, members, tuning.suspicion_min_s, tuning.probe_interval_s)
+        peer.suspicion.accuse(by or self._roster.me.raw)
+        peer.next_fast = now
+        self._roster.set_state(peer, State.SUSPECT, now, reason)
+        if by is None:
+            self._whispers.accuse(peer, Word.SUSPECT)
+
+    def tick(self, peer: Peer, now: float) -> None:
+        """Bury a suspect whose time is over."""
+        if peer.state is not State.SUSPECT or peer.suspicion is None:
+            return
+        if now >= max(peer.suspicion.deadline, peer.busy_until) and self._roster.health.may_accuse(now):
+            self.bury(peer, now, f"silent: {peer.reason}")
+            self._whispers.accuse(peer, Word.DEAD)
+
+    def bury(self, peer: Peer, now: float, reason: str) -> None:
+        """Take a member for dead; it is contacted again for ever."""
+        if peer.state in (State.DEAD, State.LEFT):
+            return
+        peer.died_at = now
+        peer.next_contact, peer.contact_delay_s = now + self._roster.tuning.reprobe_dead_s / 2, 0.0
+        self._roster.set_state(peer, State.DEAD, now, reason)
+
+    def left(self, peer: Peer, now: float, reason: str) -> None:
+        """It said goodbye (rule 2)."""
+        if peer.state is State.LEFT:
+            return
+        self._whispers.withdraw(peer)
+        peer.doubted = False
+        peer.next_contact, peer.contact_delay_s = now + self._roster.tuning.reprobe_dead_s, 0.0
+        self._roster.set_state(peer, State.LEFT, now, reason)

@@ -1,0 +1,59 @@
+"""Prepares a question with this node's own means: rules for the route, keywords for the passages. No peer is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tarsd.calls import Hit, Passage, PrepareItem, PrepareRequest
+from tarsd.errors import StorageError
+from tarsd.names import RecordId
+from tarsd.planning import planner, prompt, router
+from tarsd.planning.language import detect_language
+from tarsd.planning.texts import texts
+
+
+class Records(Protocol):
+    """What the host needs of its own copy of the records."""
+
+    async def document_count(self) -> int: ...  # noqa: D102
+    async def keyword_search(  # noqa: D102
+        self, query: str, limit: int, language: str = ""
+    ) -> Sequence[tuple[RecordId, float]]: ...
+    async def passages(self, ids: Sequence[RecordId]) -> Sequence[Passage]: ...  # noqa: D102
+
+
+async def prepare_alone(records: Records, request: PrepareRequest, *, node: str, reason: str) -> PrepareItem:
+    """Return the prepared question, marked degraded with `reason`; a failed disk costs the passages, not the answer."""
+    language = detect_language(request.question) or request.language or "en"
+    degraded = texts(language).prepared_alone.format(node=node, reason=reason)
+    try:
+        decision = router.decide(request.question, documents=await records.document_count())
+        steps = planner.plan(
+            decision.route,
+            request.question,
+            request.turns,
+            context_tokens=request.context_tokens,
+            max_tokens=request.max_tokens,
+        )
+        found = [await _search(records, query, language) for query in steps.queries]
+        chosen = planner.choose(found, steps)
+    except StorageError as error:
+        decision, chosen = router.Decision(router.Route.INFERENCE_ONLY, ["the records cannot be read"]), []
+        degraded = f"{degraded}; {error}"
+    messages = prompt.build_messages(
+        request.question,
+        chosen,
+        turns=request.turns,
+        language=language,
+        context_tokens=request.context_tokens,
+        max_tokens=request.max_tokens,
+    )
+    return PrepareItem(decision.route, messages, chosen, language, decision.reasons, degraded)
+
+
+async def _search(records: Records, query: str, language: str) -> list[Hit]:
+    found = await records.keyword_search(query, planner.SEARCH_LIMIT, language)
+    scores = dict(found)
+    passages = await records.passages([record for record, _ in found])
+    return [Hit(p, scores.get(RecordId(p.id), 0.0), ["keywords"]) for p in passages]

@@ -1,0 +1,115 @@
+"""Keeps the derived tables in step with the log: which record is visible for a key, and what it is shown as.
+
+All functions run inside a transaction that the caller holds. Which record wins is `log`'s rule 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tarsd.memory import bodies
+from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
+from tarsd.memory.database import Database
+from tarsd.memory.log import State
+from tarsd.memory.schema import DERIVED_BY_ID
+
+# One transaction's worth: large enough to be quick, small enough that a question does not wait for it.
+BATCH_RECORDS = 500
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What changed to the eye: local ids that are visible now and were not, and the reverse."""
+
+    added: list[int]
+    removed: list[int]
+
+
+WINNER = """SELECT id FROM log WHERE log.key = touched.key AND state = 0 AND kind <> 'tombstone'
+             ORDER BY hlc DESC, origin DESC, seq DESC LIMIT 1"""
+
+
+async def prepare(database: Database) -> None:
+    """Make the scratch table, once a connection."""
+    await database.run(
+        "CREATE TEMP TABLE IF NOT EXISTS touched (key TEXT PRIMARY KEY, before INTEGER, after INTEGER) WITHOUT ROWID"
+    )
+
+
+async def refresh(database: Database, keys: Iterable[str]) -> Shown:
+    """Bring the derived tables in step with the log for these keys."""
+    await database.run("DELETE FROM touched")
+    await database.run_many("INSERT OR IGNORE INTO touched (key) VALUES (?)", [(key,) for key in keys])
+    await database.run(
+        f"UPDATE touched SET before = (SELECT id FROM visible WHERE visible.key = touched.key), after = ({WINNER})"  # noqa: S608
+    )
+    await database.run("DELETE FROM touched WHERE before IS after")
+    removed = await _hide(database)
+    return Shown(await _show(database), removed)
+
+
+async def _hide(database: Database) -> list[int]:
+    gone = [row[0] for row in await database.rows("SELECT before FROM touched WHERE before IS NOT NULL")]
+    if gone:
+        for table in (*DERIVED_BY_ID, "vectors"):
+            await database.run(f"DELETE FROM {table} WHERE id IN (SELECT before FROM touched)")  # noqa: S608
+        await database.run_many("DELETE FROM keywords WHERE rowid = ?", [(each,) for each in gone])
+        await database.run("DELETE FROM visible WHERE key IN (SELECT key FROM touched)")
+    return gone
+
+
+async def _show(database: Database) -> list[int]:
+    await database.run("INSERT INTO visible SELECT key, after FROM touched WHERE after IS NOT NULL")
+    found = await database.rows("SELECT id, kind, log.key, body FROM touched JOIN log ON log.id = touched.after")
+    documents: list[tuple[object, ...]] = []
+    passages: list[tuple[object, ...]] = []
+    summaries: list[tuple[object, ...]] = []
+    texts: list[tuple[int, str, str]] = []
+    for number, kind, key, packed in found:
+        match bodies.read(kind, key, packed):
+            case DocumentBody() as body:
+                documents.append((number, *_document_row(body)))
+            case PassageBody() as body:
+                passages.append((number, body.document, body.page, body.start, body.end, body.language))
+                texts.append((number, body.text, body.language))
+            case SummaryBody() as body:
+                summaries.append((number, body.id, body.language))
+                texts.append((number, " ".join((body.title, body.text, *body.tags, *body.keywords)), body.language))
+    await database.run_many("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", documents)
+    await database.run_many("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", passages)
+    await database.run_many("INSERT INTO summaries VALUES (?, ?, ?)", summaries)
+    await database.run_many("INSERT INTO keywords (rowid, stems) VALUES (?, index_text(?, ?))", texts)
+    return [row[0] for row in found]
+
+
+def _document_row(body: DocumentBody) -> tuple[object, ...]:
+    return body.sha256, body.file, body.size_bytes, body.pages, body.language, body.added_at, body.passages
+
+
+async def clear(database: Database) -> None:
+    """Empty the derived tables, but for the vectors, which cost a model to make."""
+    for table in (*DERIVED_BY_ID, "visible", "keywords"):
+        await database.run(f"DELETE FROM {table}")  # noqa: S608
+
+
+async def rebuild(database: Database) -> None:
+    """Build the derived tables anew from the log, in transactions of its own; may be cut off and begun again."""
+    async with database.writing():
+        await clear(database)
+    last = 0
+    while True:
+        async with database.writing():
+            found = await database.rows(
+                "SELECT id, kind, key, body FROM log WHERE id > ? AND state <> ? ORDER BY id LIMIT ?",
+                (last, State.ERASED, BATCH_RECORDS),
+            )
+            if not found:
+                return
+            # A body that this version reads and the last one did not, or the reverse, changes its state.
+            await database.run_many(
+                "UPDATE log SET state = ?2 WHERE id = ?1 AND state <> ?2",
+                [(row[0], State.READABLE if bodies.is_readable(*row[1:]) else State.UNREADABLE) for row in found],
+            )
+            await refresh(database, {row[2] for row in found})
+            last = found[-1][0]

@@ -1,0 +1,51 @@
+"""The tables of the memory database, as migrations, and what is rebuilt when its making changes.
+
+`log` is the truth. `waiting` holds records whose predecessors have not come. `graves` are the latest tombstones by key.
+Below `visible` everything derives from the log and is rebuilt from it, except `vectors`, which cost a model to make.
+`log.id` is this database's own number of a record and never reused; keyword and vector index name passages by it.
+"""
+
+from __future__ import annotations
+
+from tarsd.memory import stemming
+
+_LOG_COLUMNS = """
+    origin TEXT NOT NULL, seq INTEGER NOT NULL, hlc INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+    version INTEGER NOT NULL, body BLOB NOT NULL, prev_sha BLOB NOT NULL, sha BLOB NOT NULL"""
+
+# Each entry takes a database from the version of its index to the next. Never change one that was released: add one.
+MIGRATIONS: tuple[str, ...] = (
+    f"""
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE log (id INTEGER PRIMARY KEY, {_LOG_COLUMNS}, state INTEGER NOT NULL, UNIQUE (origin, seq));
+    CREATE INDEX log_by_key ON log (key, hlc);
+    CREATE TABLE waiting ({_LOG_COLUMNS}, PRIMARY KEY (origin, seq, sha));
+    CREATE TABLE graves (key TEXT PRIMARY KEY, hlc INTEGER NOT NULL, origin TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        number INTEGER PRIMARY KEY, origin TEXT NOT NULL, seq INTEGER NOT NULL, sha BLOB NOT NULL,
+        reason TEXT NOT NULL, seen_at REAL NOT NULL, UNIQUE (origin, seq, sha));
+    CREATE TABLE visible (key TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE documents (
+        id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, file TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+        pages INTEGER NOT NULL, language TEXT NOT NULL, added_at REAL NOT NULL, passages INTEGER NOT NULL);
+    CREATE TABLE passages (
+        id INTEGER PRIMARY KEY, document TEXT NOT NULL, page INTEGER NOT NULL, "start" INTEGER NOT NULL,
+        "end" INTEGER NOT NULL, language TEXT NOT NULL);
+    CREATE INDEX passages_by_document ON passages (document);
+    CREATE INDEX passages_by_language ON passages (language);
+    CREATE TABLE summaries (id INTEGER PRIMARY KEY, summary TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
+    CREATE VIRTUAL TABLE keywords USING fts5(stems, tokenize = 'ascii');
+    CREATE TABLE models (model TEXT PRIMARY KEY, dimension INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE vectors (
+        number INTEGER PRIMARY KEY, id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, UNIQUE (id, model));
+    CREATE INDEX vectors_by_model ON vectors (model, number);
+    """,
+)
+
+LOG_COLUMNS = "origin, seq, hlc, kind, key, version, body, prev_sha, sha"
+
+# The tables whose rows are named by `log.id` and go when it is no longer visible.
+DERIVED_BY_ID = ("documents", "passages", "summaries")
+
+# When this differs from what the database was built with, the derived tables are built anew from the log.
+DERIVED_VERSION = f"1 stems {stemming.VERSION}"

@@ -1,0 +1,334 @@
+"""The composition root: builds a node from a config, and owns the order in which its parts start and stop.
+
+Order
+1. identity and records, since nothing works without them; a failure here ends the daemon with a clear reason.
+2. sockets: calls, gossip, then the roles (models load behind), then the people's API.
+3. READY, once the node has answered itself over its own API.
+4. Stop in reverse: no new work, goodbye to the others, roles, sockets, records last. Bounded by `STOP_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from datetime import time as time_of_day
+from importlib.metadata import entry_points
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+from tarsd import __version__, calls
+from tarsd.api.server import ApiServer
+from tarsd.api.services import ApiServices
+from tarsd.config import Config
+from tarsd.dispatch import Dispatch
+from tarsd.errors import ConfigError, StorageError, TarsdError
+from tarsd.gossip import Gossip
+from tarsd.gossip.member import Flag, Load, Member, State
+from tarsd.host.host import Host
+from tarsd.identity import JoinServer, create_invite, load_identity, renew
+from tarsd.memory.store import Store
+from tarsd.metrics import Metrics, Readings
+from tarsd.names import Capability, Zone
+from tarsd.planning.nightly import JOBS
+from tarsd.roles import housekeeping
+from tarsd.roles.base import Role, Services
+from tarsd.roles.keeper import Keeper
+from tarsd.roles.nightly import NightlyRunner
+from tarsd.rpc import Handler, RpcClient, RpcServer
+from tarsd.supervision import Supervisor
+
+log = logging.getLogger(__name__)
+
+STOP_S = 10.0
+DRAIN_S = 2.0
+LOAD_EVERY_S = 1.0
+RENEW_LOOK_EVERY_S = 3600.0
+GOSSIP_SILENCE_S = 5.0  # a gossip tick older than this is a stopped gossip
+
+
+class Node:
+    """One running tarsd. Build it, `start()`, and `stop()` it once; `run` does that for a process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.identity = load_identity(config.node.data_dir)
+        self._handlers: dict[Capability, Handler] = {}
+        self._roles: list[Role] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping: list[Callable[[], Any]] = []
+        self.supervisor = Supervisor(
+            {"gossip": self._gossip_problem, "roles": self._role_problem, "records": self._store_problem},
+            notes={"engines": self._engine_note},
+        )
+
+    async def start(self) -> None:
+        """Start everything; raises `ConfigError` or `StorageError`, and leaves nothing running then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config, identity = self.config, self.identity
+        self.store = Store()
+        await self.store.open(config.node.data_dir / "memory.db", identity.node_id)
+        self._stopping.append(self.store.close)
+
+        self.client = RpcClient(identity, silence_s=config.network.silence_s)
+        self._stopping.append(self.client.close)
+        self.gossip = Gossip(identity, config.gossip, config.network, config.node.data_dir, hello=self.client.hello)
+        self.rpc = RpcServer(
+            identity,
+            self._handlers,
+            beat_s=config.network.beat_s,
+            silence_s=config.network.silence_s,
+            load=lambda: self._load().pack(),
+            hello=self.gossip.handle_hello,
+        )
+        self.metrics = Metrics(Readings(members=self._members_by_state, loop_lag_s=lambda: self.supervisor.loop_lag_s))
+        self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
+        self.host = Host(identity.name, self.dispatch, self.gossip.members, self.store, metrics=self.metrics)
+        self._stopping.append(self.host.stop)
+        self._build_roles()
+
+        self.port = await self.rpc.start(config.network.listen, config.network.port)
+        self._stopping.append(lambda: self.rpc.stop(DRAIN_S))
+        for role in self._roles:
+            self._stopping.append(role.stop)
+            await role.start()
+        self._advertise()
+        await self.gossip.start(self.port)
+        self._stopping.append(lambda: self.gossip.stop("stop"))
+
+        self.join_server = JoinServer(identity, config.network.listen, config.network.join_port)
+        await self.join_server.start()
+        self._stopping.append(self.join_server.stop)
+        self.api = ApiServer(config.api, self._api_services())
+        await self.api.start()
+        self._stopping.append(lambda: self.api.stop(DRAIN_S))
+        for work in (self.supervisor.run(), self._tell_load(), self._renew_certificate()):
+            self._tasks.append(asyncio.create_task(work, name=work.__qualname__))
+        await self._answer_itself()
+        log.info("%s is ready: peers at port %d, people at %s", identity.name, self.port, self.api.url)
+        self.supervisor.ready(self._status_line())
+
+    async def stop(self) -> None:
+        """Leave the cluster and end; takes at most about `STOP_S`."""
+        self.supervisor.stopping()
+        try:
+            async with asyncio.timeout(STOP_S):
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                while self._stopping:
+                    await self._stop_one(self._stopping.pop())
+        except TimeoutError:
+            log.warning("stopping took over %.0f s; the rest is dropped", STOP_S)
+
+    async def _stop_one(self, stop: Callable[[], Any]) -> None:
+        try:
+            await stop()
+        except TarsdError as error:
+            log.warning("while stopping: %s", error)
+        except Exception:
+            log.exception("while stopping")
+
+    def _build_roles(self) -> None:
+        services = Services(
+            config=self.config,
+            identity=self.identity,
+            store=self.store,
+            dispatch=self.dispatch,
+            members=self.gossip.members,
+            changed=self._advertise,
+        )
+        known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
+        for name in dict.fromkeys(self.config.node.roles):
+            if name not in known:
+                raise ConfigError(f"node.roles: {name!r} is not installed; there are {', '.join(sorted(known))}")
+            self._roles.append(known[name].load()(services))
+        if self.identity.zone is Zone.CORE:
+            keeper = Keeper(services, self._parts, self.supervisor.problems, self._nightly_runner(services))
+            self.gossip.subscribe(keeper.member_changed)
+            self._roles.append(keeper)
+        for role in self._roles:
+            self._handlers.update(role.handlers())
+
+    def _nightly_runner(self, services: Services) -> NightlyRunner:
+        own = housekeeping.parts(services, lambda: datetime.fromtimestamp(self.identity.not_after, UTC))
+        contributions = [own, *(role.nightly() for role in self._roles)]
+        parts = {job: [c[job] for c in contributions if job in c] for job in JOBS}
+        hour, minute = self.config.monitoring.nightly_at.split(":")
+        return NightlyRunner(self.config.node.data_dir / "nightly.json", time_of_day(int(hour), int(minute)), parts)
+
+    def _advertise(self) -> None:
+        adverts = dict(chain.from_iterable(role.adverts().items() for role in self._roles))
+        self.gossip.advertise(adverts, [str(role) for role in self.config.node.roles], __version__)
+        self.supervisor.status(self._status_line())
+
+    def _api_services(self) -> ApiServices:
+        return ApiServices(
+            node_name=self.identity.name,
+            version=__version__,
+            data_dir=self.config.node.data_dir,
+            host=self.host,
+            dispatch=self.dispatch,
+            members=self.gossip.members,
+            models=self._models,
+            invite=self._invite,
+            metrics_text=self.metrics.render,
+            admin_token=_token(self.config.node.data_dir / "admin.token"),
+            access_token=_token(self.config.node.data_dir / "access.token"),
+            problems=self.supervisor.problems,
+        )
+
+    def _models(self) -> list[str]:
+        able = [m.capabilities[calls.CHAT.name] for m in self.gossip.members() if calls.CHAT.name in m.capabilities]
+        return sorted({str(attributes.get("model", "")) for attributes in able} - {""})
+
+    async def _invite(self, zone: Zone, expires_s: float) -> str:
+        port = self.config.network.join_port or await self._open_join_port()
+        hints = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in _own_addresses(self.config)]
+        token = await asyncio.to_thread(create_invite, self.config.node.data_dir, zone, expires_s, hints)
+        await self.join_server.refresh()
+        return token
+
+    async def _open_join_port(self) -> int:
+        return self.join_server.port
+
+    def _load(self) -> Load:
+        loads = [role.load() for role in self._roles]
+        return Load(
+            queued=sum(load.queued for load in loads),
+            running=sum(load.running for load in loads),
+            flags=0 if self._serving() else int(Flag.LOADING),
+            tokens_per_s=max((load.tokens_per_s for load in loads), default=0.0),
+            cpu_percent=psutil.cpu_percent(),
+            memory_percent=psutil.virtual_memory().percent,
+        )
+
+    def _serving(self) -> bool:
+        return all(role.status().get("ready", True) for role in self._roles)
+
+    async def _tell_load(self) -> None:
+        while True:
+            self.gossip.set_load(self._load())
+            await asyncio.sleep(LOAD_EVERY_S)
+
+    async def _renew_certificate(self) -> None:
+        while True:
+            try:
+                if await asyncio.to_thread(renew, self.identity):
+                    log.info("this node's certificate was renewed")
+            except TarsdError as error:
+                log.warning("this node's certificate was not renewed: %s", error)
+            await asyncio.sleep(RENEW_LOOK_EVERY_S)
+
+    async def _answer_itself(self) -> None:
+        """Fetch our own health over HTTP: READY means that people are answered, not that sockets were opened."""
+        connector = aiohttp.TCPConnector(ssl=False)  # ourselves, over our own loopback or address
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=5)) as session:
+            try:
+                async with session.get(f"{self.api.url}/healthz") as response:
+                    await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise StorageError(f"the node does not answer at {self.api.url}: {error}") from error
+
+    def _status_line(self) -> str:
+        members = self.gossip.members()
+        alive = sum(1 for m in members if m.state is State.ALIVE)
+        waiting = [role.name for role in self._roles if not role.status().get("ready", True)]
+        loading = f", loading: {', '.join(waiting)}" if waiting else ""
+        return f"alive {alive}/{len(members)}, {self.identity.zone}{loading}"
+
+    def _members_by_state(self) -> Mapping[str, int]:
+        counts = dict.fromkeys(map(str, State), 0)
+        for member in self.gossip.members():
+            counts[str(member.state)] += 1
+        return counts
+
+    def _parts(self) -> dict[str, Any]:
+        members: tuple[Member, ...] = self.gossip.members()
+        return {role.name: role.status() for role in self._roles if role.name != "keeper"} | {
+            "members": {m.name: str(m.state) for m in members},
+            "loop_lag_ms": round(self.supervisor.loop_lag_s * 1000, 1),
+            "rss_mib": round(psutil.Process().memory_info().rss / (1 << 20), 1),
+        }
+
+    def _gossip_problem(self) -> str:
+        silent_s = time.monotonic() - self.gossip.last_tick_s
+        return f"no tick for {silent_s:.0f} s" if silent_s > GOSSIP_SILENCE_S else ""
+
+    def _role_problem(self) -> str:
+        return "; ".join(problem for role in self._roles for problem in role.problems())
+
+    def _store_problem(self) -> str:
+        return self.store.problem()
+
+    def _engine_note(self) -> str:
+        return ", ".join(f"{role.name} is not ready" for role in self._roles if not role.status().get("ready", True))
+
+
+async def serve(config: Config) -> None:
+    """Run a node until SIGTERM or SIGINT; raises `ConfigError` or `StorageError` when it cannot start."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    node = Node(config)
+    await node.start()
+    await asked_to_stop.wait()
+    log.info("%s is leaving", node.identity.name)
+    await node.stop()
+
+
+def run(config: Config) -> None:
+    """Run a node in this process until it is asked to stop."""
+    import uvloop
+
+    from tarsd.logs import logging_to
+
+    with logging_to(config.node.data_dir / "logs", config.node.log_level):
+        uvloop.run(serve(config))
+
+
+def _token(path: Path) -> str:
+    """Return the secret in `path`, made at first; mode 0600."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(32)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(token + "\n")
+        return token
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def _own_addresses(config: Config) -> list[str]:
+    """Return the addresses under which other PCs may reach this one, best guess first."""
+    wild = {"0.0.0.0", "::"}  # noqa: S104
+    named = [host for host in config.network.listen if host not in wild]
+    if named:
+        return named
+    found = [
+        address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if address.family is socket.AF_INET
+        and not address.address.startswith("127.")
+        and not name.startswith(("docker", "br-"))
+    ]
+    return found or ["127.0.0.1"]

@@ -1,0 +1,82 @@
+"""What a role is, and what a node gives it.
+
+A role offers handlers by capability name and asks others through `dispatch`; it never imports another role.
+Third parties add one by an entry point in the group `tarsd.roles`: a class that is built with `Services`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from tarsd.config import Config
+from tarsd.dispatch import Dispatch
+from tarsd.gossip.member import Member
+from tarsd.identity import Identity
+from tarsd.memory.store import Store
+from tarsd.names import Capability
+from tarsd.rpc import Handler
+
+Attributes = Mapping[str, str | int | float | bool | list[str]]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a node gives its roles. Call `changed` when what a role can do has changed."""
+
+    config: Config
+    identity: Identity
+    store: Store
+    dispatch: Dispatch
+    members: Callable[[], Sequence[Member]]
+    changed: Callable[[], None]
+
+
+class RoleLoad(NamedTuple):
+    """How busy a role is: questions waiting and running, and the speed of its model (0 = not measured)."""
+
+    queued: int = 0
+    running: int = 0
+    tokens_per_s: float = 0.0
+
+
+class JobResult(NamedTuple):
+    """What one part of a nightly job did: how many things changed, and a sentence. `ok` False = it needs a person."""
+
+    changed: int
+    detail: str
+    ok: bool = True
+
+
+NightlyPart = Callable[[], Awaitable[JobResult]]
+
+
+class Role(Protocol):
+    """A bundle of capabilities."""
+
+    name: str
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """Return the handler of each capability; constant over the role's life."""
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """Return what can be done right now, with its attributes; gossip tells the others."""
+
+    async def start(self) -> None:
+        """Begin; what takes long (a model) goes on in the background. Raises `ConfigError`, `StorageError`."""
+
+    async def stop(self) -> None:
+        """End within a few seconds; what was accepted is safe on disk or told to its caller."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the role now; empty = healthy. A model still loading is not a problem."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the role's own account of itself, as plain data."""
+
+    def nightly(self) -> Mapping[str, NightlyPart]:
+        """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
+
+    def load(self) -> RoleLoad:
+        """Return how busy the role is."""

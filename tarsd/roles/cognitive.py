@@ -1,0 +1,140 @@
+"""The role `cognitive`: runs the language model and keeps the conversations.
+
+Rules
+1. `chat` and `summarize` are advertised only while an engine can serve them.
+2. Summaries and other background work wait for people's questions (`background=True`).
+3. A rolling summary is made by the model; where none can, by extraction. The exchange itself is dropped either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from tarsd import calls
+from tarsd.calls import (
+    ChatItem,
+    ChatRequest,
+    Message,
+    RecallItem,
+    RecallRequest,
+    RememberItem,
+    RememberRequest,
+    SummarizeItem,
+    SummarizeRequest,
+)
+from tarsd.engines.chain import EngineChain
+from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
+from tarsd.memory.conversations import Conversations
+from tarsd.memory.extractive import summarize as extract
+from tarsd.names import Capability
+from tarsd.planning.language import detect_language
+from tarsd.planning.texts import texts
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.rpc import CallContext, Handler
+
+SUMMARY_WORDS = 120
+MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
+
+
+class Cognitive:
+    """Offers `chat`, `summarize`, `remember` and `recall`."""
+
+    name = "cognitive"
+
+    def __init__(self, services: Services) -> None:
+        settings = services.config.cognitive
+        self._services = services
+        self._chain = EngineChain(settings.engines, queue=settings.queue, max_tokens=settings.max_tokens)
+        self._conversations = Conversations(settings.conversations)
+        self._watch: asyncio.Task[None] | None = None
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """See `Role`."""
+        return {
+            calls.CHAT.name: self._chat,
+            calls.SUMMARIZE.name: self._summarize,
+            calls.REMEMBER.name: self._remember,
+            calls.RECALL.name: self._recall,
+        }
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """See `Role`."""
+        kept: dict[Capability, Attributes] = {calls.REMEMBER.name: {}, calls.RECALL.name: {}}
+        info = self._chain.info()
+        if info is None or not self._chain.ready:
+            return kept
+        attributes = {"engine": info.engine, "model": info.model, "context_tokens": info.context_tokens}
+        return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
+
+    async def start(self) -> None:
+        """See `Role`; the model loads in the background."""
+        self._chain.on_change = self._services.changed
+        await self._chain.start()
+
+    async def stop(self) -> None:
+        """See `Role`."""
+        await self._chain.stop()
+
+    def problems(self) -> list[str]:
+        """See `Role`; an engine that cannot work is degraded service, which a restart of the daemon would not mend."""
+        return []
+
+    def status(self) -> dict[str, Any]:
+        """See `Role`."""
+        info = self._chain.info()
+        return {
+            "ready": self._chain.ready,
+            "engine": info.engine if info else "",
+            "model": info.model if info else "",
+            "reasons": self._chain.reasons,
+            "load": self.load()._asdict(),
+            "conversations": len(self._conversations),
+        }
+
+    def nightly(self) -> Mapping[str, NightlyPart]:
+        """See `Role`."""
+        return {}
+
+    def load(self) -> RoleLoad:
+        """See `Role`."""
+        return RoleLoad(*self._chain.load())
+
+    async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
+        if not request.messages:
+            raise InvalidInput("messages: empty")
+        async with aclosing(self._chain.generate(request, context.headers.deadline_s)) as items:
+            async for item in items:
+                yield item
+
+    async def _summarize(self, request: SummarizeRequest, context: CallContext) -> AsyncGenerator[SummarizeItem, None]:
+        yield await self._summary_of(request.text, request.max_words, context.headers.deadline_s)
+
+    async def _remember(self, request: RememberRequest, context: CallContext) -> AsyncGenerator[RememberItem, None]:
+        before = self._conversations.recall(request.conversation).summary
+        text = f"{before}\n\n{request.question}\n{request.answer}".strip()
+        summary = await self._summary_of(text, SUMMARY_WORDS, context.headers.deadline_s)
+        kept = self._conversations.remember(request.conversation, summary.text, request.documents)
+        yield RememberItem(kept.summary, kept.exchanges)
+
+    async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
+        yield self._conversations.recall(request.conversation)
+
+    async def _summary_of(self, text: str, max_words: int, deadline_s: float) -> SummarizeItem:
+        text = text[-MAX_SUMMARIZE_CHARACTERS:]
+        instruction = texts(detect_language(text)).summarize.format(words=max_words)
+        request = ChatRequest(
+            [Message("system", instruction), Message("user", text)],
+            max_tokens=max_words * 3,
+            temperature=0.0,
+            background=True,
+        )
+        try:
+            async with aclosing(self._chain.generate(request, deadline_s)) as items:
+                pieces = [item.text async for item in items]
+        except (Unavailable, DeadlineExceeded, InvalidInput):
+            return SummarizeItem(extract(text, max_words), "extractive")
+        written = "".join(pieces).strip()
+        return SummarizeItem(written, "model") if written else SummarizeItem(extract(text, max_words), "extractive")

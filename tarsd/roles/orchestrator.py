@@ -1,0 +1,117 @@
+"""The role `orchestrator`: prepares questions: route, searches, conversation summary, messages for the model.
+
+Rules
+1. A search that fails costs the passages of that search, and the answer says so; it never fails the question.
+2. Searches and the summary are asked for at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from tarsd import calls, routing
+from tarsd.calls import Hit, PrepareItem, PrepareRequest, RecallRequest, SearchRequest
+from tarsd.errors import TarsdError
+from tarsd.names import Capability
+from tarsd.planning import planner, prompt, router
+from tarsd.planning.language import detect_language
+from tarsd.planning.texts import texts
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.rpc import CallContext, Handler
+
+
+class Orchestrator:
+    """Offers `prepare`."""
+
+    name = "orchestrator"
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """See `Role`."""
+        return {calls.PREPARE.name: self._prepare}
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """See `Role`."""
+        return {calls.PREPARE.name: {}}
+
+    async def start(self) -> None:
+        """See `Role`; nothing to start."""
+
+    async def stop(self) -> None:
+        """See `Role`; nothing to stop."""
+
+    def problems(self) -> list[str]:
+        """See `Role`."""
+        return []
+
+    def status(self) -> dict[str, Any]:
+        """See `Role`."""
+        return {}
+
+    def nightly(self) -> Mapping[str, NightlyPart]:
+        """See `Role`."""
+        return {}
+
+    def load(self) -> RoleLoad:
+        """See `Role`."""
+        return RoleLoad()
+
+    async def _prepare(self, request: PrepareRequest, context: CallContext) -> AsyncGenerator[PrepareItem, None]:
+        language = detect_language(request.question) or request.language or "en"
+        decision = router.decide(request.question, documents=await self._services.store.document_count())
+        steps = planner.plan(
+            decision.route,
+            request.question,
+            request.turns,
+            context_tokens=request.context_tokens,
+            max_tokens=request.max_tokens,
+        )
+        summary_task = asyncio.create_task(self._summary(request, context))
+        found = await asyncio.gather(*(self._search(query, language, context) for query in steps.queries))
+        summary, no_summary = await summary_task
+        chosen = planner.choose([hits for hits, _ in found], steps)
+        problems = dict.fromkeys([*(problem for _, problem in found), no_summary])
+        messages = prompt.build_messages(
+            request.question,
+            chosen,
+            summary=summary,
+            turns=request.turns,
+            language=language,
+            context_tokens=request.context_tokens,
+            max_tokens=request.max_tokens,
+        )
+        yield PrepareItem(
+            decision.route,
+            messages,
+            chosen,
+            language,
+            decision.reasons,
+            degraded="; ".join(problem for problem in problems if problem),
+        )
+
+    async def _search(self, query: str, language: str, context: CallContext) -> tuple[list[Hit], str]:
+        request = SearchRequest(query, planner.SEARCH_LIMIT, language)
+        try:
+            found = await self._services.dispatch.one(calls.SEARCH, request, within=context.headers)
+        except TarsdError as error:
+            return [], str(error)
+        return found.hits, found.degraded
+
+    async def _summary(self, request: PrepareRequest, context: CallContext) -> tuple[str, str]:
+        """Return the conversation's summary and what went wrong, "" where nothing did."""
+        # while all of the open chat is still at hand, its own turns say more than their summary
+        if not request.conversation or 0 < len(request.turns) < prompt.MAX_TURNS:
+            return "", ""
+        members = self._services.members()
+        holder = routing.holder(members, calls.RECALL.name, request.conversation)
+        try:
+            recalled = await self._services.dispatch.one(
+                calls.RECALL, RecallRequest(request.conversation), within=context.headers, only=holder
+            )
+        except TarsdError as error:
+            return "", texts(request.language).no_summary.format(reason=error)
+        return recalled.summary, ""

@@ -1,0 +1,80 @@
+"""Frames out of an HTTP body, with the wait for each bounded. Used by caller (answers) and callee (uploads).
+
+Rules
+1. Any frame, a beat too, is a sign of life; silence is counted only while somebody waits here.
+2. A silence during which this process itself stood still proves nothing about the peer: it is counted anew.
+3. A body that ends without END or ERROR was cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from aiohttp import ClientError, StreamReader
+from aiohttp.web import RequestPayloadError
+
+from tarsd.errors import PeerLost
+from tarsd.wire import Frame, FrameReader, Kind
+
+# A timer that fires later than this says that our own event loop (or the whole PC) stood still.
+OWN_STALL_S = 0.25
+
+
+class FrameStream:
+    """The frames of one HTTP body."""
+
+    def __init__(self, content: StreamReader, silence_s: float) -> None:
+        self._content = content
+        self._silence_s = silence_s
+        self._reader = FrameReader()
+        self._ready: deque[Frame] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    async def next(self, until: float) -> Frame:
+        """Return the next frame that is not a beat.
+
+        Raises `PeerLost` on silence, reset or an end that is none; `TimeoutError` when the loop's time passes `until`;
+        `WireError` on bytes that are no frame of ours.
+        """
+        while True:
+            while self._ready:
+                frame = self._ready.popleft()
+                if frame.kind is not Kind.BEAT:
+                    return frame
+            data = await self._read(until)
+            if not data:
+                raise PeerLost("the stream was cut off")
+            self._ready.extend(self._reader.feed(data))
+
+    async def ended_within(self, seconds: float) -> bool:
+        """Whether the body is at its end, or comes to it within `seconds` with nothing left but beats and END."""
+        until = self._loop.time() + seconds
+        try:
+            while not self._content.at_eof():
+                async with asyncio.timeout_at(until):
+                    self._ready.extend(self._reader.feed(await self._content.readany()))
+                if any(frame.kind is Kind.ITEM for frame in self._ready):
+                    return False
+        except (TimeoutError, ClientError, OSError):
+            return False
+        return not any(frame.kind is Kind.ITEM for frame in self._ready)
+
+    async def _read(self, until: float) -> bytes:
+        """Return whatever bytes come next, empty at the end."""
+        while True:
+            silent_at = self._loop.time() + self._silence_s
+            try:
+                data = self._content.read_nowait(-1)
+                if data:
+                    return data
+                async with asyncio.timeout_at(min(until, silent_at)):
+                    return await self._content.readany()
+            except TimeoutError:
+                now = self._loop.time()
+                if now >= until:
+                    raise
+                if now - silent_at < OWN_STALL_S:
+                    raise PeerLost(f"silent for {self._silence_s:g} s") from None
+            except (ClientError, RequestPayloadError, OSError) as error:
+                raise PeerLost(f"the connection broke: {error}") from error
