@@ -22,6 +22,7 @@ from datetime import time as time_of_day
 from importlib.metadata import entry_points
 from itertools import chain
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -33,8 +34,8 @@ from tarsd.api.services import ApiServices
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.errors import ConfigError, StorageError, TarsdError
-from tarsd.gossip import Gossip
 from tarsd.gossip.member import Flag, Load, Member, State
+from tarsd.gossip.shell import Gossip
 from tarsd.host.host import Host
 from tarsd.identity import JoinServer, create_invite, load_identity, renew
 from tarsd.memory.store import Store
@@ -42,7 +43,7 @@ from tarsd.metrics import Metrics, Readings
 from tarsd.names import Capability, Zone
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
-from tarsd.roles.base import Role, Services
+from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.rpc import Handler, RpcClient, RpcServer
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 STOP_S = 10.0
 DRAIN_S = 2.0
-LOAD_EVERY_S = 1.0
+TELL_EVERY_S = 0.25
 RENEW_LOOK_EVERY_S = 3600.0
 GOSSIP_SILENCE_S = 5.0  # a gossip tick older than this is a stopped gossip
 
@@ -67,9 +68,10 @@ class Node:
         self._roles: list[Role] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping: list[Callable[[], Any]] = []
+        self._advertised: dict[Capability, Attributes] | None = None
         self.supervisor = Supervisor(
-            {"gossip": self._gossip_problem, "roles": self._role_problem, "records": self._store_problem},
-            notes={"engines": self._engine_note},
+            {"gossip": self._gossip_problem, "roles": self._role_problem},
+            notes={"engines": self._engine_note, "records": lambda: self.store.problem},
         )
 
     async def start(self) -> None:
@@ -82,13 +84,14 @@ class Node:
 
     async def _start(self) -> None:
         config, identity = self.config, self.identity
-        self.store = Store()
-        await self.store.open(config.node.data_dir / "memory.db", identity.node_id)
+        self.store = await Store.open(config.node.data_dir / "memory.db", identity.node_id)
         self._stopping.append(self.store.close)
 
         self.client = RpcClient(identity, silence_s=config.network.silence_s)
         self._stopping.append(self.client.close)
-        self.gossip = Gossip(identity, config.gossip, config.network, config.node.data_dir, hello=self.client.hello)
+        self.gossip = Gossip(
+            identity, config.gossip, config.network, config.node.data_dir, hello=self.client.hello, rng=Random()
+        )
         self.rpc = RpcServer(
             identity,
             self._handlers,
@@ -112,14 +115,16 @@ class Node:
         await self.gossip.start(self.port)
         self._stopping.append(lambda: self.gossip.stop("stop"))
 
-        self.join_server = JoinServer(identity, config.network.listen, config.network.join_port)
+        self.join_server = JoinServer(
+            identity, config.network.listen, config.network.join_port or _free_port(config.network.listen[0])
+        )
         await self.join_server.start()
         self._stopping.append(self.join_server.stop)
         self.api = ApiServer(config.api, self._api_services())
         await self.api.start()
         self._stopping.append(lambda: self.api.stop(DRAIN_S))
-        for work in (self.supervisor.run(), self._tell_load(), self._renew_certificate()):
-            self._tasks.append(asyncio.create_task(work, name=work.__qualname__))
+        for work in (self.supervisor.run, self._tell_others, self._renew_certificate):
+            self._tasks.append(asyncio.create_task(work(), name=work.__name__))
         await self._answer_itself()
         log.info("%s is ready: peers at port %d, people at %s", identity.name, self.port, self.api.url)
         self.supervisor.ready(self._status_line())
@@ -152,7 +157,6 @@ class Node:
             store=self.store,
             dispatch=self.dispatch,
             members=self.gossip.members,
-            changed=self._advertise,
         )
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
@@ -175,8 +179,10 @@ class Node:
 
     def _advertise(self) -> None:
         adverts = dict(chain.from_iterable(role.adverts().items() for role in self._roles))
+        if adverts == self._advertised:
+            return
+        self._advertised = adverts
         self.gossip.advertise(adverts, [str(role) for role in self.config.node.roles], __version__)
-        self.supervisor.status(self._status_line())
 
     def _api_services(self) -> ApiServices:
         return ApiServices(
@@ -199,14 +205,11 @@ class Node:
         return sorted({str(attributes.get("model", "")) for attributes in able} - {""})
 
     async def _invite(self, zone: Zone, expires_s: float) -> str:
-        port = self.config.network.join_port or await self._open_join_port()
+        port = self.join_server.port
         hints = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in _own_addresses(self.config)]
         token = await asyncio.to_thread(create_invite, self.config.node.data_dir, zone, expires_s, hints)
         await self.join_server.refresh()
         return token
-
-    async def _open_join_port(self) -> int:
-        return self.join_server.port
 
     def _load(self) -> Load:
         loads = [role.load() for role in self._roles]
@@ -222,10 +225,13 @@ class Node:
     def _serving(self) -> bool:
         return all(role.status().get("ready", True) for role in self._roles)
 
-    async def _tell_load(self) -> None:
+    async def _tell_others(self) -> None:
+        """Keep what this node can do and how busy it is up to date; an engine comes and goes without a word."""
         while True:
+            self._advertise()
             self.gossip.set_load(self._load())
-            await asyncio.sleep(LOAD_EVERY_S)
+            self.supervisor.status(self._status_line())
+            await asyncio.sleep(TELL_EVERY_S)
 
     async def _renew_certificate(self) -> None:
         while True:
@@ -274,9 +280,6 @@ class Node:
     def _role_problem(self) -> str:
         return "; ".join(problem for role in self._roles for problem in role.problems())
 
-    def _store_problem(self) -> str:
-        return self.store.problem()
-
     def _engine_note(self) -> str:
         return ", ".join(f"{role.name} is not ready" for role in self._roles if not role.status().get("ready", True))
 
@@ -315,6 +318,12 @@ def _token(path: Path) -> str:
         return token
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def _free_port(host: str) -> int:
+    """Return a port that is free now; the token of an invitation names it before the join server listens there."""
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _own_addresses(config: Config) -> list[str]:

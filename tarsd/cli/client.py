@@ -1,7 +1,7 @@
 """Talks to a node's client API on behalf of a command.
 
 Which node: `--api`, else TARSD_API, else the local one, whose address and tokens stand in its config and data folder.
-Every wait has an end: connecting 5 s, and an answer or stream that stays silent for 30 s (a node sends a beat every 5 s).
+Every wait has an end: connecting 5 s, and an answer or stream that stays silent for 30 s (a beat comes every 5 s).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,8 @@ import msgspec
 
 from tarsd import errors
 from tarsd.config import Config, find_config, load_config
+
+Params = Mapping[str, str | int]
 
 CONNECT_S = 5.0
 SILENCE_S = 30.0
@@ -90,9 +92,9 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    async def json(self, method: str, path: str, *, body: object = None, **params: str | int) -> Any:
+    async def json(self, method: str, path: str, *, body: object = None, params: Params | None = None) -> Any:
         """Return the response of one request as plain data; raises what the node refused with."""
-        async with self._request(method, path, body=_encoded(body), **params) as response:
+        async with self._request(method, path, body=_encoded(body), params=params) as response:
             return msgspec.json.decode(await response.read())
 
     async def lines(
@@ -103,11 +105,11 @@ class ApiClient:
         body: object = None,
         upload: AsyncIterable[bytes] | None = None,
         upload_bytes: int = 0,
-        **params: str | int,
+        params: Params | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the objects of a response that has one a line; raises the error that ends it."""
         data = upload if upload is not None else _encoded(body)
-        async with self._request(method, path, body=data, length=upload_bytes, **params) as response:
+        async with self._request(method, path, body=data, length=upload_bytes, params=params) as response:
             async for line in response.content:
                 if not line.strip():
                     continue  # a beat
@@ -128,14 +130,14 @@ class ApiClient:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, *, body: object = None, length: int = 0, **params: str | int
+        self, method: str, path: str, *, body: object = None, length: int = 0, params: Params | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         if length:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
         with self._told():
             async with self._open_session().request(
-                method, path.lstrip("/"), params=params, data=body, headers=headers
+                method, path.lstrip("/"), params=params or {}, data=body, headers=headers
             ) as response:
                 if response.status >= 400:
                     raise await _error_in(response)

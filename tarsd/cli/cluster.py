@@ -6,14 +6,10 @@ import argparse
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING
 
 from tarsd.cli.exits import OK
 from tarsd.cli.terminal import styled
-from tarsd.config import Config, find_config, load_config
-
-if TYPE_CHECKING:
-    from tarsd.identity import Identity
+from tarsd.config import find_config, load_config
 
 
 def init(args: argparse.Namespace) -> int:
@@ -53,16 +49,12 @@ async def _invite(args: argparse.Namespace) -> str:
 def join(args: argparse.Namespace) -> int:
     """Join the cluster that the token is from; refuses where this PC already belongs to one."""
     config = load_config(find_config(args.config))
-    identity = asyncio.run(_join(args, config))
+    from tarsd.identity import join as join_cluster
+
+    identity = join_cluster(args.token, config.node.data_dir, config.node.name, list(args.seed))
     if args.json:
         print(json.dumps({"node": identity.node_id, "name": identity.name, "zone": identity.zone}))
     else:
         print(f"This PC is now the {identity.zone} node {identity.name} of cluster {identity.cluster}.")
         print("Next: give it its roles in tarsd.toml ([node] roles = [...]) and start it: `tarsd run`.")
     return OK
-
-
-async def _join(args: argparse.Namespace, config: Config) -> Identity:
-    from tarsd.identity import join as join_cluster
-
-    return await join_cluster(args.token, config.node.data_dir, config.node.name, list(args.seed))

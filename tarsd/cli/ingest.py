@@ -82,9 +82,14 @@ async def _ingest_one(
 
     opened = await asyncio.to_thread(file.open, "rb")
     with opened:
-        upload = _chunks(opened, sent) if size else None
-        body = {"upload": upload, "upload_bytes": size} if size else {}
-        async for line in client.lines("POST", "/api/documents", file=file.name, **body, **options):  # type: ignore[arg-type]
+        lines = client.lines(
+            "POST",
+            "/api/documents",
+            upload=_chunks(opened, sent) if size else None,  # an empty one is the node's to refuse
+            upload_bytes=size,
+            params={"file": file.name, **options},
+        )
+        async for line in lines:
             last = msgspec.convert(line, IngestItem)
             progress.show(file.name, texts.stages[last.stage], last.done, last.total)
     return last

@@ -22,7 +22,7 @@ _STATE_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "
 
 def search(args: argparse.Namespace) -> int:
     """Show the passages that fit best; nothing found is exit code 1, as with grep."""
-    found = asyncio.run(_get(args, "/api/search", q=" ".join(args.query), limit=args.limit))
+    found = asyncio.run(_get(args, "/api/search", {"q": " ".join(args.query), "limit": args.limit}))
     if args.json:
         _print_json(found)
         return OK if found["hits"] else FAILED
@@ -106,7 +106,7 @@ def status(args: argparse.Namespace) -> int:
         else:
             print(_told(found))
         return OK if found["healthy"] else FAILED
-    found = asyncio.run(_get(args, "/api/status", cluster=1))
+    found = asyncio.run(_get(args, "/api/status", {"cluster": 1}))
     if args.json:
         _print_json(found)
     else:
@@ -172,9 +172,9 @@ async def _run_nightly(args: argparse.Namespace) -> int:
     return OK if all(item["ok"] for item in results) else FAILED
 
 
-async def _get(args: argparse.Namespace, path: str, **params: str | int) -> Any:
+async def _get(args: argparse.Namespace, path: str, params: Mapping[str, str | int] | None = None) -> Any:
     async with ApiClient(target_of(args)) as client:
-        return await client.json("GET", path, **params)
+        return await client.json("GET", path, params=params)
 
 
 def _print_json(value: object) -> None:

@@ -51,7 +51,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"tarsd {__version__}")
     _add_common(parser, top=True)
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     _add_common(common, top=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     adder = _Adder(commands, common)
@@ -76,7 +76,7 @@ def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
 class _Adder:
     """Adds a command with its help, examples and shared options."""
 
-    def __init__(self, commands: argparse._SubParsersAction[Parser], common: argparse.ArgumentParser) -> None:
+    def __init__(self, commands: argparse._SubParsersAction[Parser], common: Parser) -> None:
         self._commands = commands
         self._common = common
 
@@ -84,7 +84,7 @@ class _Adder:
         shown = "\n".join(f"  {line}" for line in examples.strip().splitlines())
         parser = self._commands.add_parser(
             name,
-            help=about[0].lower() + about[1:].partition(".")[0],
+            help=about[0].lower() + about[1:].rstrip(".").partition(". ")[0],
             description=about,
             epilog=f"examples:\n{shown}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -108,7 +108,8 @@ def _add_cluster_commands(add: _Adder) -> None:
     invite = add(
         "invite",
         "cluster:invite",
-        "Print a one-time token that lets one more PC join. Core nodes hold the household's memory; lab nodes only help.",
+        "Print a one-time token that lets one more PC join. Core nodes hold the memory of the household; lab nodes "
+        "only help.",
         "tarsd invite\ntarsd invite --zone lab --expires 15m",
     )
     invite.add_argument("--zone", choices=("core", "lab"), default="core", help="how far the new PC is trusted")
@@ -118,7 +119,7 @@ def _add_cluster_commands(add: _Adder) -> None:
     join = add(
         "join",
         "cluster:join",
-        "Join the cluster that the token is from; this PC's roles stand in its config.",
+        "Join the cluster that the token is from. The roles of this PC stand in its config.",
         "tarsd join tars1.AbC…\ntarsd join tars1.AbC… --seed 192.168.1.20:7712",
     )
     join.add_argument("token", metavar="TOKEN", help="what `tarsd invite` printed")
@@ -178,7 +179,7 @@ def _add_watching_commands(add: _Adder) -> None:
     nightly = add(
         "nightly",
         "look:nightly",
-        "Show the nightly jobs, or run them now (needs to be allowed to read admin.token in the data folder).",
+        "Show the nightly jobs, or run them now. Running them needs the right to read admin.token in the data folder.",
         "tarsd nightly\ntarsd nightly --now\ntarsd nightly --now compact_memory",
     )
     nightly.add_argument("--now", action="store_true", help="run them now")

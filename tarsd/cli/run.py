@@ -13,5 +13,5 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(find_config(args.config))
     from tarsd import node  # after the config: a wrong one is told at once
 
-    code = node.run(config)
-    return OK if code is None else int(code)
+    node.run(config)
+    return OK

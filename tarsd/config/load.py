@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from tarsd.config.explain import explain
 from tarsd.config.schema import Config
 from tarsd.errors import ConfigError
 
@@ -44,32 +45,16 @@ def load_config(path: Path | None) -> Config:
     try:
         config = msgspec.convert(table, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(str(error), table)}") from error
+        raise ConfigError(f"{path}: {explain(str(error), table, Config)}") from error
     _check_between_keys(path, config)
     return _complete(config)
 
 
-def _explain(message: str, table: dict[str, Any]) -> str:
-    """Turn msgspec's "Expected … - at `$.a.b`" into "a.b = found: expected …"."""
-    what, _, where = message.partition(" - at `")
-    keys = where.rstrip("`").removeprefix("$").strip(".")
-    if not keys:
-        return what
-    return f"{keys} = {_found(table, keys)!r}: {what[0].lower()}{what[1:]}"
-
-
-def _found(table: Any, keys: str) -> Any:
-    """Return the value at msgspec's path `a.b[0].c`; the nearest table where the last key is missing."""
-    for part in keys.replace("[", ".[").split("."):
-        try:
-            table = table[int(part[1:-1])] if part.startswith("[") else table[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            break
-    return table
-
-
 def _check_between_keys(path: Path, config: Config) -> None:
     api, documents, network = config.api, config.documents, config.network
+    if bool(api.tls_cert) != bool(api.tls_key):
+        there, lacking = ("tls_cert", "tls_key") if api.tls_cert else ("tls_key", "tls_cert")
+        raise ConfigError(f"{path}: api.{lacking} is missing: it belongs to api.{there}")
     if not _is_loopback(api.listen) and not (api.tls_cert and api.tls_key):
         raise ConfigError(
             f"{path}: api.listen = {api.listen!r}: an address that is not loopback needs api.tls_cert and api.tls_key"
@@ -83,20 +68,31 @@ def _check_between_keys(path: Path, config: Config) -> None:
         raise ConfigError(
             f"{path}: network.silence_s = {network.silence_s}: must be at least twice network.beat_s = {network.beat_s}"
         )
+    if not network.listen:
+        raise ConfigError(f"{path}: network.listen = []: allowed is at least one address")
+    for key in ("listen", "mdns_interfaces"):
+        for index, address in enumerate(getattr(network, key)):
+            if not _is_address(address):
+                raise ConfigError(f"{path}: network.{key}[{index}] = {address!r}: allowed is an IP address of this PC")
     for index, seed in enumerate(network.seeds):
         host, _, port = seed.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(f'{path}: network.seeds[{index}] = {seed!r}: expected "host:port"')
+            raise ConfigError(f'{path}: network.seeds[{index}] = {seed!r}: allowed is "host:port"')
     for index, engine in enumerate(config.cognitive.engines):
         if engine.kind == "openai" and not engine.url:
             raise ConfigError(f"{path}: cognitive.engines[{index}].url: the openai engine needs the server's URL")
 
 
 def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback if _is_address(address) else address == "localhost"
+
+
+def _is_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        ipaddress.ip_address(text)
     except ValueError:
-        return address == "localhost"
+        return False
+    return True
 
 
 def _complete(config: Config) -> Config:

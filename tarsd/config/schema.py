@@ -14,15 +14,22 @@ from msgspec import Meta
 from tarsd.names import RoleName
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[int, Meta(ge=1)]
-NameText = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
+_NAME = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
+_NAME_IN_WORDS = {"description": "1 to 32 small letters, digits and inner hyphens"}
+NameText = Annotated[str, Meta(pattern=f"^{_NAME}$", extra_json_schema=_NAME_IN_WORDS)]
+NameTextOrNone = Annotated[str, Meta(pattern=f"^({_NAME})?$", extra_json_schema=_NAME_IN_WORDS)]
+TimeOfDay = Annotated[
+    str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", extra_json_schema={"description": '"HH:MM", from 00:00 to 23:59'})
+]
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[node]: who this PC is and what it does."""
 
-    name: NameText | Literal[""] = ""  # "" = the PC's host name
-    roles: tuple[RoleName, ...] = ()  # a node without roles still takes questions and keeps records
+    # "" = the PC's host name
+    name: NameTextOrNone = ""
+    # a node without roles still takes questions and keeps records
+    roles: tuple[RoleName, ...] = ()
     data_dir: Path = Path("/var/lib/tarsd")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -30,16 +37,20 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[network]: how nodes reach one another."""
 
-    listen: tuple[str, ...] = (
-        "0.0.0.0",  # noqa: S104
-        "::",
-    )  # addresses for gossip (UDP) and calls (TCP); unavailable families are skipped
-    port: Port = 7710  # one number for both; 0 = any free port
-    join_port: Port = 7712  # open only while an invitation is; 0 = any free port
-    seeds: tuple[str, ...] = ()  # "host:port" of other nodes, where multicast does not reach
+    # addresses for gossip (UDP) and calls (TCP); families that the PC lacks are skipped
+    listen: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104 - peers come from the LAN, with certificates
+    # one number for both; 0 = any free port
+    port: Port = 7710
+    # open only while an invitation is; 0 = any free port
+    join_port: Port = 7712
+    # "host:port" of other nodes, where multicast does not reach
+    seeds: tuple[str, ...] = ()
     mdns: bool = True
-    mdns_interfaces: tuple[str, ...] = ()  # addresses of the interfaces for mDNS; empty = those of `listen`, or all
-    silence_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0  # a call without a frame for so long is taken elsewhere
+    # addresses of the interfaces for mDNS; empty = those of `listen`, or all
+    mdns_interfaces: tuple[str, ...] = ()
+    # a call without a frame for so long is taken elsewhere
+    silence_s: Annotated[float, Meta(ge=0.5, le=30)] = 2.0
+    # an open call shows this often that it lives
     beat_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.5
 
 
@@ -47,8 +58,11 @@ class Gossip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """[gossip]: membership and failure detection."""
 
     probe_interval_s: Annotated[float, Meta(ge=0.1, le=10)] = 0.5
+    # nodes up to which everyone probes everyone
     mesh_up_to: Annotated[int, Meta(ge=2, le=64)] = 16
+    # how many others are asked to probe in our place before a member is suspected
     indirect_probes: Annotated[int, Meta(ge=0, le=10)] = 3
+    # at least so long a suspect may still answer
     suspicion_min_s: Annotated[float, Meta(ge=0.5, le=60)] = 2.0
     reprobe_dead_s: Annotated[float, Meta(ge=0.5, le=600)] = 5.0
 
@@ -57,10 +71,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """[api]: what people and their programs talk to."""
 
     listen: str = "127.0.0.1"
+    # 0 = any free port
     port: Port = 7711
-    tls_cert: Path | None = None  # needed, with tls_key, for any address that is not loopback
+    # needed, with tls_key, for any address that is not loopback
+    tls_cert: Path | None = None
     tls_key: Path | None = None
-    allowed_hosts: tuple[str, ...] = ()  # further Host names a browser may use, such as "tars.home"
+    # further Host names a browser may use, such as "tars.home"
+    allowed_hosts: tuple[str, ...] = ()
     max_body_mib: Annotated[int, Meta(ge=1, le=4096)] = 200
 
 
@@ -68,19 +85,22 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """[[cognitive.engines]]: one way to generate text; the first that works is used."""
 
     kind: Literal["llama_cpp", "ollama", "transformers", "openai"]
-    model: str = (
-        ""  # llama_cpp: path of a GGUF; transformers: a folder; else the server's model name. "" = the bundled model
-    )
-    url: str = ""  # of an Ollama or OpenAI-compatible server
+    # llama_cpp: path of a GGUF; transformers: a folder; else the server's model name. "" = the bundled model
+    model: str = ""
+    # of an Ollama or OpenAI-compatible server
+    url: str = ""
     api_key_file: Path | None = None
     context_tokens: Annotated[int, Meta(ge=256, le=1_048_576)] = 8192
-    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0 = cores - 1
-    gpu_layers: Annotated[int, Meta(ge=-1)] = 0  # -1 = all
+    # 0 = cores - 1
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    # -1 = all
+    gpu_layers: Annotated[int, Meta(ge=-1)] = 0
 
 
 class Cognitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[cognitive]: the language model and the conversations."""
 
+    # the order decides
     engines: tuple[Engine, ...] = (Engine(kind="llama_cpp"),)
     queue: Annotated[int, Meta(ge=1, le=1000)] = 16
     conversations: Annotated[int, Meta(ge=1, le=1000)] = 10
@@ -90,19 +110,23 @@ class Cognitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Processing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[processing]: embeddings and the search index."""
 
-    embedding_model: str = ""  # a sentence-transformers folder; "" = the bundled one
-    threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0 = cores - 1
+    # a sentence-transformers folder; "" = the bundled one
+    embedding_model: str = ""
+    # 0 = cores - 1
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
 
 
 class Documents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[documents]: how files are read."""
 
-    ocr_languages: tuple[str, ...] = ("eng", "spa")  # tesseract's names, of those installed
+    # tesseract's names, of those installed
+    ocr_languages: tuple[str, ...] = ("eng", "spa")
     ocr_dpi: Annotated[int, Meta(ge=72, le=600)] = 200
     max_file_mib: Annotated[int, Meta(ge=1, le=4096)] = 200
     max_pages: Annotated[int, Meta(ge=1)] = 5000
     parse_memory_mib: Annotated[int, Meta(ge=128)] = 1024
-    parse_page_s: Annotated[float, Meta(ge=1)] = 120.0  # a page that takes longer fails the document
+    # a page that takes longer fails the document
+    parse_page_s: Annotated[float, Meta(ge=1)] = 120.0
     passage_words: Annotated[int, Meta(ge=20, le=1000)] = 110
     passage_overlap_words: Annotated[int, Meta(ge=0, le=200)] = 20
 
@@ -110,13 +134,15 @@ class Documents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[memory]: records and their copies."""
 
-    pull_s: Annotated[float, Meta(ge=0.1, le=3600)] = 2.0  # how often missing records are asked of peers
+    # how often missing records are asked of peers
+    pull_s: Annotated[float, Meta(ge=0.1, le=3600)] = 2.0
 
 
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[monitoring]: nightly work and logs."""
 
-    nightly_at: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "03:00"  # local time
+    # local time
+    nightly_at: TimeOfDay = "03:00"
     log_keep_days: Annotated[int, Meta(ge=1, le=3650)] = 14
 
 

@@ -34,7 +34,7 @@ _HEADING = re.compile(r"(?:^|\n)#{1,6} [^\n]*$|(?:^|\n)\d{1,2}\.$")  # of Markdo
 _SENTENCE_START = re.compile(r"[\"'«“‘(¿¡\[]*[A-ZÀ-ÖØ-ÞΑ-ΩА-Я0-9#\u2e80-\u9fff]")
 
 # How much nearer to the wanted length (as a share of it) another cut must be to beat one of this kind.
-_WORTH = {"paragraph": 0.5, "sentence": 0.35, "line": 0.1, "none": 0.0}
+_WORTH = {"paragraph": 0.6, "sentence": 0.35, "line": 0.1, "none": 0.0}
 
 _Span = tuple[int, int]
 

@@ -18,7 +18,6 @@ from tarsd.calls import IngestItem
 from tarsd.errors import StorageError
 
 _KEEP_ENDED = 500
-ACTIVE = ("queued", "parsing", "embedding")
 
 _MIGRATIONS = (
     """CREATE TABLE jobs (
@@ -35,7 +34,8 @@ _MIGRATIONS = (
         passages INTEGER NOT NULL DEFAULT 0,
         reason TEXT NOT NULL DEFAULT ''
     ) STRICT;
-    CREATE UNIQUE INDEX one_active_job_per_document ON jobs (sha256) WHERE stage IN ('queued', 'parsing', 'embedding');""",
+    CREATE UNIQUE INDEX one_active_job_per_document ON jobs (sha256)
+        WHERE stage IN ('queued', 'parsing', 'embedding');""",
 )
 _COLUMNS = "job, file, size_bytes, sha256, language, stage, attempts, done, total, passages, reason"
 

@@ -2,8 +2,8 @@
 
 Rules
 1. One worker per document: no network, bounded memory, gone afterwards with all it held.
-2. A page that takes longer than `parse_page_s`, or kills the worker, is recorded with its reason; a fresh worker goes
-   on with the next page.
+2. A page that takes longer than `parse_page_s`, kills the worker or fails in it is recorded with its reason; a fresh
+   worker goes on with the next page.
 3. After `MAX_LOST_IN_A_ROW` such pages in a row the document is given up.
 4. A document in which not one page holds text has failed, with the first page's reason.
 """
@@ -20,7 +20,7 @@ import msgspec
 
 from tarsd.config.schema import Documents
 from tarsd.documents.pages import Opened, OpenRequest, Page, PageRequest
-from tarsd.errors import DeadlineExceeded, DocumentError, Overloaded, WorkerLost
+from tarsd.errors import DeadlineExceeded, DocumentError, TarsdError, WorkerLost
 from tarsd.wire import decode
 from tarsd.workers.limits import WorkerLimits
 from tarsd.workers.worker import Worker
@@ -96,10 +96,12 @@ class _Reading:
                     return decode(item, Opened)
         except DeadlineExceeded as error:
             raise DocumentError(f"{self._file} could not be opened within {_OPEN_S:.0f} s") from error
-        except Overloaded:
+        except DocumentError:
             raise
         except WorkerLost as error:
             raise DocumentError(f"{self._file} could not be opened: it brings down the reader ({error})") from error
+        except TarsdError as error:
+            raise DocumentError(f"{self._file} could not be opened: {error}") from error
         raise DocumentError(f"{self._file} could not be opened")
 
     async def _page(self, opened: Opened, number: int) -> AsyncGenerator[Page, None]:
@@ -116,6 +118,10 @@ class _Reading:
             problem = f"it took longer than {limit_s:g} s"
         except WorkerLost as error:
             problem = f"it brings down the reader: {error}"
+        except DocumentError:
+            raise
+        except TarsdError as error:  # a bug of ours or of a library: as good a reason to go on behind it
+            problem = f"it could not be read: {error}"
         await self._start_afresh(number, problem)
         yield Page(number if opened.kind == "pdf" else 0, [], problem=problem)
 

@@ -1,8 +1,8 @@
 """The folder where documents wait to be read: a file is whole and on the disk before anybody is told that it is safe.
 
 Rules
-1. Bytes go to `<job>.part`, which is checked against size and SHA-256, fsynced and renamed to `<job>.bin`; the folder is
-   fsynced. After SIGKILL or a power cut a `.bin` is whole and a `.part` is waste.
+1. Bytes go to `<job>.part`, which is checked against size and SHA-256, fsynced and renamed to `<job>.bin`; the folder
+   is fsynced. After SIGKILL or a power cut a `.bin` is whole and a `.part` is waste.
 2. What no job claims is deleted at the next start.
 3. Files are readable by this daemon's user only.
 """
@@ -38,8 +38,8 @@ class Spool:
     async def receive(self, job: str, chunks: AsyncIterator[bytes], size_bytes: int, sha256: str) -> None:
         """Write the upload; returns when it is safe on disk (rule 1).
 
-        Raises `InvalidInput` when the bytes are not those announced, `StorageError` when the disk refuses; then, and when
-        cancelled, nothing is left.
+        Raises `InvalidInput` when the bytes are not those announced, `StorageError` when the disk refuses; then, and
+        when cancelled, nothing is left.
         """
         part = self._folder / f"{job}.part"
         try:

@@ -92,7 +92,7 @@ class LlamaCppWorker:
 
     def _sample(self, asked: ChatRequest, prompt: list[int]) -> Iterator[int]:
         """Yield the tokens that the model writes after the evaluated prompt."""
-        self._llama.set_seed(asked.seed % 2**32 if asked.seed is not None else random.getrandbits(32))  # noqa: S311
+        self._llama.set_seed(asked.seed % 2**32 if asked.seed is not None else random.getrandbits(32))
         tokens: Iterator[int] = self._llama.generate(prompt, temp=max(0.0, asked.temperature), top_p=asked.top_p)
         return tokens
 
@@ -112,7 +112,11 @@ class LlamaCppWorker:
             return str(self._template(messages=messages).prompt)
         except (jinja2.TemplateError, ValueError):
             # ValueError is what `raise_exception` of a template becomes: a role that it does not know.
+            pass
+        try:
             return str(self._template(messages=plain_turns(messages)).prompt)
+        except (jinja2.TemplateError, ValueError) as error:
+            raise InvalidInput(f"messages: the model's chat template refuses them: {error}") from error
 
     def _evaluate(self, prompt: list[int]) -> Iterator[bytes]:
         """Bring the context to the end of `prompt`, with places to cancel (rules 1 and 2)."""
@@ -190,7 +194,6 @@ def _token_text(vocab: Any, token: int) -> str:
 
 
 def _control_strings(vocab: Any) -> Iterator[str]:
-    marks = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
     for token in range(llama_cpp.llama_vocab_n_tokens(vocab)):
-        if llama_cpp.llama_vocab_get_attr(vocab, token) & marks:
+        if llama_cpp.llama_vocab_is_control(vocab, token) or llama_cpp.llama_vocab_is_eog(vocab, token):
             yield _token_text(vocab, token)

@@ -79,7 +79,7 @@ class Flaps:
 
     def points(self, now: float) -> float:
         """The present penalty."""
-        return self._points * 0.5 ** ((now - self._at) / self.HALF_LIFE_S)
+        return self._points * math.pow(0.5, (now - self._at) / self.HALF_LIFE_S)
 
     def hold_s(self, now: float) -> float:
         """For how long it should get no new work yet."""

@@ -121,8 +121,8 @@ class Greetings:
         """Take a greeting and return the answer to it."""
         peer = self._roster.peers.get(greeter.node)
         believed = None
-        if peer and peer.boot:
-            believed = Believed(peer.generation, peer.incarnation, peer.boot, WORDS[peer.state])
+        if peer and peer.generation:
+            believed = Believed(peer.generation, peer.incarnation, peer.boot or bytes(8), WORDS[peer.state])
         return self.greeting(believed, self._take(greeter, hello, now))
 
     def answered(self, greeter: Greeter, address: Address, hello: Hello, now: float) -> None:
@@ -180,7 +180,8 @@ class Greetings:
         if hello.boot in peer.past_boots:
             self._roster.effect(Alarm(f"two computers run with the identity of {greeter.name}"))
             return CLONE
-        return OLD if peer.boot and hello.generation <= peer.generation else ""
+        newest = peer.generation + 1 if peer.boot else peer.generation  # of a boot before ours only the number is known
+        return OLD if hello.generation < newest else ""
 
     def _outgrow(self, believed: Believed, greeter: Greeter, now: float) -> None:
         """Others know a later boot of us than our disk does: count on from there (rule 2)."""

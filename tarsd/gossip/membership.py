@@ -87,9 +87,9 @@ class Membership:
         wanted = as_facts(capabilities, roles, release)
         facts = self.me.facts.changed_to(self.me.raw, wanted, self.me.generation, self.me.notary)
         if facts is not self.me.facts:
-            self.me.facts = facts
+            known, self.me.facts = self.me.facts.version, facts
             self.roster.self_changed(now)
-            self._repair.push(now)
+            self._repair.push(known, now)
         return self.roster.drain()
 
     def set_load(self, load: Load) -> None:
@@ -131,8 +131,9 @@ class Membership:
             self._whispers.tick(now)
         return self.roster.drain()
 
-    def network_changed(self, now: float) -> list[Effect]:
-        """A link came up, an address changed, or the computer woke up: look for everybody at once."""
+    def network_changed(self, addresses: Iterable[Address], now: float) -> list[Effect]:
+        """A link came up, our addresses changed, or the computer woke up: look for everybody at once."""
+        self.me.addresses = tuple(addresses)
         for peer in self.roster.peers.values():
             self._greetings.forget_address(peer)
         return self.tick(now)

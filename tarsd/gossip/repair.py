@@ -35,11 +35,11 @@ class Repair:
         self._prober = prober
         self._turn = 0
 
-    def push(self, now: float) -> None:
-        """Send this node's facts, just changed, ahead of any repair."""
+    def push(self, since: int, now: float) -> None:
+        """Send this node's facts, changed after version `since`, ahead of any repair."""
         me = self._roster.me
         for peer in self._roster.sample(self._roster.alive(), PUSH_TO):
-            self._send(peer, me.facts.since(me.raw, me.facts.version - 1), now)
+            self._send(peer, me.facts.since(me.raw, since), now)
 
     def compare(self, peer: Peer, state_hash: bytes, now: float) -> None:
         """See whether a peer knows what we know, and do something about it."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tarsd.calls import Hit, Passage, PrepareItem, PrepareRequest
 from tarsd.errors import StorageError
-from tarsd.names import RecordId
+from tarsd.names import RecordId, Route
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
@@ -39,7 +39,7 @@ async def prepare_alone(records: Records, request: PrepareRequest, *, node: str,
         found = [await _search(records, query, language) for query in steps.queries]
         chosen = planner.choose(found, steps)
     except StorageError as error:
-        decision, chosen = router.Decision(router.Route.INFERENCE_ONLY, ["the records cannot be read"]), []
+        decision, chosen = router.Decision(Route.INFERENCE_ONLY, ["the records cannot be read"]), []
         degraded = f"{degraded}; {error}"
     messages = prompt.build_messages(
         request.question,

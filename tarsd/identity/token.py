@@ -10,7 +10,6 @@ Rules
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import zlib
 from typing import Annotated
@@ -57,7 +56,7 @@ def decode_token(text: str) -> Token:
         if zlib.crc32(body).to_bytes(4) != checked[-4:]:
             raise InviteError("the join token is mistyped or incomplete: copy it again, whole")
         token = msgspec.msgpack.decode(body, type=Token)
-    except (binascii.Error, msgspec.DecodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise InviteError("the join token is mistyped or incomplete: copy it again, whole") from error
     if len(token.pin) != PIN_BYTES or len(token.secret) != SECRET_BYTES:
         raise InviteError("the join token was made by another version of tarsd")

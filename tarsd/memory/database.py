@@ -141,7 +141,9 @@ async def open_database(path: Path) -> tuple[Database, str]:
         return await _open(path), ""
     except _Corrupt as error:
         aside = _move_aside(path)
-        problem = f"the database was damaged ({error}); it was moved to {aside.name}, records come back from other nodes"
+        problem = (
+            f"the database was damaged ({error}); it was moved to {aside.name}, records come back from other nodes"
+        )
         _log.error("%s: %s", path, problem)
         return await _open(path), problem
 
@@ -150,10 +152,14 @@ class _Corrupt(StorageError):
     """The file is not a whole database."""
 
 
+def _make_private(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # SQLite gives the WAL the same mode
+
+
 async def _open(path: Path) -> Database:
     with _our_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        _make_private(path)
         connection = await aiosqlite.connect(path, isolation_level=None, timeout=1.0)
     database = Database(path, connection)
     try:

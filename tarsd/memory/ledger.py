@@ -5,7 +5,7 @@ All functions run inside a transaction that the caller holds; what they decide c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tarsd.calls import Record
 from tarsd.memory import bodies
 from tarsd.memory.database import Database, Row
 from tarsd.memory.log import (
+    TOMBSTONE,
     Grave,
     Head,
     Refusal,
@@ -25,8 +26,6 @@ from tarsd.memory.log import (
 )
 from tarsd.memory.schema import LOG_COLUMNS
 
-_COLUMNS = LOG_COLUMNS
-_MARKS = "?, ?, ?, ?, ?, ?, ?, ?, ?"
 # Records that came before their predecessors; more are dropped and asked for again.
 MAX_WAITING = 10_000
 # The newest refusals that are kept for a person to look at.
@@ -34,6 +33,8 @@ MAX_QUARANTINED = 1_000
 
 # A key and all below it: "0" is the character after "/".
 _UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
+_HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
+_INSERT = f"({LOG_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -91,18 +92,19 @@ async def write(database: Database, records: Sequence[Record]) -> Written:
     """
     old_graves = await _graves_over(database, records)
     graves = graves_of(records, old_graves)
-    kept = [erase(record) if is_covered(record, graves) else record for record in records]
-    await database.run_many(
-        f"INSERT INTO log ({_COLUMNS}, state) VALUES ({_MARKS}, ?)",  # noqa: S608
-        [(*to_row(record), state_of(record)) for record in kept],
-    )
-    keys = {record.key for record in kept}
+    await database.run_many(f"INSERT INTO log {_INSERT}", _rows(records, graves))
+    keys = {record.key for record in records}
     dug = {key: grave for key, grave in graves.items() if old_graves.get(key) != grave}
     erased: list[str] = []
     for key, grave in dug.items():
         await database.run("INSERT OR REPLACE INTO graves VALUES (?, ?, ?)", (key, *grave))
         erased += await _erase_under(database, key, grave)
     return Written(keys | set(erased), len(erased))
+
+
+def _rows(records: Iterable[Record], graves: Mapping[str, Grave]) -> list[tuple[object, ...]]:
+    kept = [erase(record) if is_covered(record, graves) else record for record in records]
+    return [(*to_row(record), state_of(record)) for record in kept]
 
 
 async def _graves_over(database: Database, records: Iterable[Record]) -> dict[str, Grave]:
@@ -116,17 +118,10 @@ async def _graves_over(database: Database, records: Iterable[Record]) -> dict[st
 
 async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     """Erase the bodies of all older records at and below a key; return their keys."""
-    older = f"{_UNDER} AND kind <> 'tombstone' AND (hlc, origin) < (?2, ?3)"
-    await database.run(
-        f"UPDATE waiting SET body = digest(body) WHERE {older} AND length(body) <> 32",  # noqa: S608
-        (key, *grave),
-    )
-    found = await database.rows(
-        f"UPDATE log SET body = digest(body), state = {State.ERASED:d} "  # noqa: S608
-        f"WHERE {older} AND state <> {State.ERASED:d} RETURNING key",
-        (key, *grave),
-    )
-    return [row[0] for row in found]
+    older = f"{_UNDER} AND {_HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
+    erase = f"SET body = digest(body), state = {State.ERASED:d} WHERE {older}"
+    await database.run(f"UPDATE waiting {erase}", (key, *grave))
+    return [row[0] for row in await database.rows(f"UPDATE log {erase} RETURNING key", (key, *grave))]
 
 
 async def latest_under(database: Database, key: str) -> int:
@@ -138,10 +133,17 @@ async def latest_under(database: Database, key: str) -> int:
     return max(each or 0 for each in newest)
 
 
+async def is_anything_left(database: Database, key: str) -> bool:
+    """Say whether a body that is not erased stands at or below a key."""
+    left = f"WHERE {_UNDER} AND {_HAS_TEXT}"
+    sql = f"SELECT EXISTS (SELECT 1 FROM log {left}) OR EXISTS (SELECT 1 FROM waiting {left})"  # noqa: S608
+    return bool(await database.value(sql, (key,)))
+
+
 async def waiting_after(database: Database, origin: str, head: int, limit: int) -> list[Record]:
     """Return waiting records of an origin from `head` on, in order; those up to `head` have become useless."""
     found = await database.rows(
-        f"SELECT {_COLUMNS} FROM waiting WHERE origin = ? AND seq <= ? ORDER BY seq LIMIT ?",  # noqa: S608
+        f"SELECT {LOG_COLUMNS} FROM waiting WHERE origin = ? AND seq <= ? ORDER BY seq LIMIT ?",  # noqa: S608
         (origin, head + limit, limit),
     )
     return [from_row(row) for row in found]
@@ -153,16 +155,12 @@ async def keep_waiting(database: Database, records: Sequence[Record]) -> None:
         return
     room = MAX_WAITING - int(await database.value("SELECT COUNT(*) FROM waiting"))
     graves = await _graves_over(database, records)
-    rows = [to_row(erase(each) if is_covered(each, graves) else each) for each in records[: max(0, room)]]
-    await database.run_many(f"INSERT OR IGNORE INTO waiting ({_COLUMNS}) VALUES ({_MARKS})", rows)  # noqa: S608
+    await database.run_many(f"INSERT OR IGNORE INTO waiting {_INSERT}", _rows(records[: max(0, room)], graves))
 
 
-async def stop_waiting(database: Database, records: Sequence[Record]) -> None:
-    """Drop records from the waiting room."""
-    await database.run_many(
-        "DELETE FROM waiting WHERE origin = ? AND seq = ? AND sha = ?",
-        [(each.origin, each.seq, each.sha) for each in records],
-    )
+async def stop_waiting(database: Database, names: Sequence[tuple[str, int, bytes]]) -> None:
+    """Drop records from the waiting room by (origin, seq, sha)."""
+    await database.run_many("DELETE FROM waiting WHERE origin = ? AND seq = ? AND sha = ?", names)
 
 
 async def quarantine(database: Database, refusals: Sequence[Refusal], now_s: float) -> None:

@@ -24,6 +24,7 @@ from tarsd.wire import decode
 
 SAME_LANGUAGE = 1.25
 FLOAT_BYTES = 4
+_VECTORS_BY_MODEL = "SELECT model, COUNT(*) FROM vectors GROUP BY model"
 _BATCH = 500
 
 
@@ -188,7 +189,7 @@ class Library:
     # --- vectors ----------------------------------------------------------------------------------------------
 
     async def passages_without_vectors(self, model: str, limit: int) -> list[Passage]:
-        """Return passages that a model has not embedded yet, oldest first; `file` is "" before the document is there."""
+        """Return passages that a model has not embedded yet, oldest first; `file` is "" until the document is there."""
         found = await self._rows(
             f"""SELECT {_PASSAGE} FROM passages JOIN log USING (id)
                 LEFT JOIN documents ON documents.sha256 = passages.document
@@ -270,7 +271,7 @@ class Library:
         async with self._database.reading():
             tables = ("log", "documents", "passages", "summaries", "waiting", "quarantine")
             many = [int(await self._database.value(f"SELECT COUNT(*) FROM {table}")) for table in tables]  # noqa: S608
-            vectors = dict(await self._database.rows("SELECT model, COUNT(*) FROM vectors GROUP BY model"))
+            vectors: dict[str, int] = dict(await self._database.rows(_VECTORS_BY_MODEL))
             pages = await self._database.value("PRAGMA page_count")
             size = int(pages) * int(await self._database.value("PRAGMA page_size"))
         records, documents, passages, summaries, waiting, quarantined = many

@@ -1,7 +1,7 @@
 """The record log as pure functions: seals, chains, tombstones, and who wins a key.
 
 Rules
-1. `sha` seals all fields of a record through the digest of its body; so a body can be forgotten and the chain still holds.
+1. `sha` seals all fields of a record, the body by its digest; so a body can be forgotten and the chain still holds.
 2. An erased record carries the 32-byte digest of its body as its body. No flag is needed: the seal tells the two apart.
 3. A record continues its origin's chain: `seq` without gaps, `prev_sha` the seal before it, 32 zero bytes at the start.
 4. What comes before its predecessor waits; what contradicts the chain is refused.

@@ -19,7 +19,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE log (id INTEGER PRIMARY KEY, {_LOG_COLUMNS}, state INTEGER NOT NULL, UNIQUE (origin, seq));
     CREATE INDEX log_by_key ON log (key, hlc);
-    CREATE TABLE waiting ({_LOG_COLUMNS}, PRIMARY KEY (origin, seq, sha));
+    CREATE TABLE waiting ({_LOG_COLUMNS}, state INTEGER NOT NULL, PRIMARY KEY (origin, seq, sha));
     CREATE TABLE graves (key TEXT PRIMARY KEY, hlc INTEGER NOT NULL, origin TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, origin TEXT NOT NULL, seq INTEGER NOT NULL, sha BLOB NOT NULL,

@@ -11,25 +11,21 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tarsd.calls import Record
-from tarsd.errors import InvalidInput, NotFound, WireError
+from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger
+from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
-from tarsd.memory.derive import BATCH_RECORDS
-from tarsd.memory.hlc import Clock, is_ahead
-from tarsd.memory.ledger import MAX_WAITING
 from tarsd.memory.library import Change, Library
-from tarsd.memory.log import EMPTY, TOMBSTONE, Head, Linked, Refusal, digest, fault, link, make, refuse
 from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
+from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
 from tarsd.wire import MIB, encode
 
@@ -43,15 +39,6 @@ _MERGE_PAGES = 500  # of the keyword index in one go
 
 Entry = tuple[str, str, msgspec.Struct | bytes]
 Listener = Callable[[Change], None]
-
-
-class ApplyResult(msgspec.Struct, frozen=True):
-    """What became of peers' records: taken in, refused with reasons, kept until their predecessors come."""
-
-    applied: int = 0
-    quarantined: list[Refusal] = []
-    waiting: int = 0
-    ahead: int = 0  # of the applied: those whose clock is far ahead of ours
 
 
 class ForgetReceipt(msgspec.Struct, frozen=True):
@@ -68,13 +55,7 @@ class Store(Library):
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
         super().__init__(database)
         self.problem = ""  # what was met at opening, for people
-        self.origin = ""
-        self._node = node
-        self._now_s = clock
-        self._clock = Clock()
-        self._heads: dict[str, Head] = {}
-        self._waiting = 0  # an upper bound; 0 spares looking
-        self._order = asyncio.Lock()  # held from reading a head to committing what continues it
+        self._writer = Writer(database, node, clock, self._notify)
         self._listeners: list[Listener] = []
 
     @classmethod
@@ -84,7 +65,7 @@ class Store(Library):
         store = cls(database, node_id, clock)
         store.problem = problem
         try:
-            await store._load()
+            await store._begin()
         except BaseException:
             await database.close()
             raise
@@ -92,8 +73,13 @@ class Store(Library):
 
     async def close(self) -> None:
         """Finish the write that is on its way, then close."""
-        async with self._order:
+        async with self._writer.order:
             await self._database.close()
+
+    @property
+    def origin(self) -> str:
+        """The origin that this node's next record carries."""
+        return self._writer.origin
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after every commit that changed something, on the event loop; returns how to stop it."""
@@ -114,25 +100,30 @@ class Store(Library):
         undo: what began is finished.
         """
         checked = [_check(*entry) for entry in entries]
-        return await uninterrupted(self._append(checked))
+        return await uninterrupted(self._writer.append(checked))
 
     async def apply(self, records: Sequence[Record]) -> ApplyResult:
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
-        return await uninterrupted(self._apply(records))
+        result, erased = await uninterrupted(self._writer.apply(records))
+        if erased:
+            await self.optimize()
+        return result
 
     async def forget_document(self, sha256: str) -> ForgetReceipt:
         """Forget a document with its passages, vectors and keywords; raises `NotFound` when nothing is known of it."""
         return await self.forget(bodies.document_key(sha256))
 
     async def forget(self, key: str) -> ForgetReceipt:
-        """Forget a key and all below it (rule 5); raises `NotFound`."""
-        return await uninterrupted(self._forget(key))
+        """Forget a key and all below it (rule 5); again is allowed. Raises `NotFound` when nothing is known of it."""
+        tombstones, erased = await uninterrupted(self._writer.forget(key))
+        await self.optimize()
+        return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
 
     # --- for peers --------------------------------------------------------------------------------------------
 
     def vector(self) -> dict[str, int]:
         """Return how far each origin's records are here, without gaps."""
-        return {origin: head.seq for origin, head in self._heads.items()}
+        return {origin: head.seq for origin, head in self._writer.heads.items()}
 
     async def records_since(self, have: Mapping[str, int], limit: int = 5000) -> list[Record]:
         """Return records that someone with the vector `have` lacks, in (origin, seq) order; [] when none.
@@ -141,7 +132,7 @@ class Store(Library):
         """
         chosen: list[Record] = []
         room = MAX_BATCH_BYTES
-        for origin, head in sorted(self._heads.items()):
+        for origin, head in sorted(self._writer.heads.items()):
             after = have.get(origin, 0)
             while after < head.seq and len(chosen) < limit:
                 for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
@@ -174,48 +165,31 @@ class Store(Library):
         async with self._database.reading():
             await self._database.rows("PRAGMA optimize")
         await self._database.empty_wal()
+        async with self._database.writing():
+            await self._database.run("DELETE FROM meta WHERE name = ?", (SCRUB_DUE,))
 
     async def integrity_check(self) -> list[str]:
         """Return what is wrong with database, chains, derived tables and keyword index; [] when all is well."""
-        return ([self.problem] if self.problem else []) + await audit.find_problems(self._database, dict(self._heads))
+        return ([self.problem] if self.problem else []) + await audit.find_problems(
+            self._database, dict(self._writer.heads)
+        )
 
     async def rebuild_derived(self) -> None:
         """Build all that derives from the log anew; the vectors stay."""
-        async with self._order:
+        async with self._writer.order:
             await derive.rebuild(self._database)
             async with self._database.writing():
-                await self._set_meta("derived", DERIVED_VERSION)
+                await set_meta(self._database, "derived", DERIVED_VERSION)
                 await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
 
     # --- within -----------------------------------------------------------------------------------------------
 
-    async def _load(self) -> None:
-        async with self._database.writing():
-            await derive.prepare(self._database)
-            meta = dict(await self._database.rows("SELECT name, value FROM meta"))
-            self._heads = await ledger.heads(self._database)
-            self._waiting = await self._database.value("SELECT COUNT(*) FROM waiting")
-            stamps = await self._database.rows("SELECT origin, MAX(hlc) FROM log GROUP BY origin")
-            self.origin = meta.get("origin", "")
-            if self.origin.partition(".")[0] != self._node:  # new, or a copy of another node's database
-                await self._new_origin()
-        for origin, hlc in stamps:
-            if origin == self.origin:
-                self._clock.pass_by_force(hlc)
-            else:
-                self._clock.observe(hlc, self._now_ms())
+    async def _begin(self) -> None:
+        meta = await self._writer.load()
         if meta.get("derived") != DERIVED_VERSION:
             await self.rebuild_derived()
-
-    async def _new_origin(self) -> None:
-        self.origin = f"{self._node}.{secrets.token_hex(4)}"
-        await self._set_meta("origin", self.origin)
-
-    async def _set_meta(self, name: str, value: str) -> None:
-        await self._database.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
-
-    def _now_ms(self) -> int:
-        return int(self._now_s() * 1000)
+        if SCRUB_DUE in meta:  # a forgetting was cut off before its last bytes were gone
+            await self.optimize()
 
     def _notify(self, change: Change) -> None:
         for listener in tuple(self._listeners):
@@ -224,60 +198,16 @@ class Store(Library):
             except Exception:  # what was committed stays committed, whatever a listener does
                 _log.exception("a listener of the store failed")
 
-    async def _append(self, entries: Sequence[tuple[str, str, bytes]]) -> list[Record]:
-        written: list[Record] = []
-        for first in range(0, len(entries), BATCH_RECORDS):
-            async with self._order:
-                written += await self._append_batch(entries[first : first + BATCH_RECORDS])
-        return written
 
-    async def _append_batch(self, entries: Sequence[tuple[str, str, bytes]]) -> list[Record]:
-        shown = await self._shown({key for _, key, _ in entries})
-        new: list[Record] = []
-        results: list[Record] = []
-        for kind, key, body in entries:
-            record = shown.get(key)
-            if record is None or record.kind != kind or record.body != body:
-                record = self._make(new[-1] if new else None, kind, key, body)
-                shown[key] = record
-                new.append(record)
-            results.append(record)
-        await self._commit(new)
-        return results
-
-    def _make(self, previous: Record | None, kind: str, key: str, body: bytes) -> Record:
-        head = Head(previous.seq, previous.sha) if previous else self._heads.get(self.origin, EMPTY)
-        return make(self.origin, head, self._clock.tick(self._now_ms()), kind, key, body)
-
-    async def _shown(self, keys: set[str]) -> dict[str, Record]:
-        found = await self._rows(
-            f"""SELECT {LOG_COLUMNS} FROM log WHERE id IN
-                (SELECT id FROM visible WHERE key IN (SELECT value FROM json_each(?)))""",  # noqa: S608
-            (msgspec.json.encode(sorted(keys)).decode(),),
-        )
-        return {record.key: record for record in map(ledger.from_row, found)}
-
-    async def _commit(
-        self, records: Sequence[Record], linked: Linked | None = None, *, new_origin: bool = False
-    ) -> int:
-        """Write records that continue their chains, and what else became of a batch; return the bodies erased."""
-        origin = self.origin
-        try:
-            async with self._database.writing():
-                written = await ledger.write(self._database, records)
-                if linked is not None:
-                    await ledger.stop_waiting(self._database, records)
-                    await ledger.keep_waiting(self._database, linked.waiting)
-                    await ledger.quarantine(self._database, linked.refused, self._now_s())
-                if new_origin:
-                    await self._new_origin()
-                shown = await derive.refresh(self._database, written.keys)
-        except BaseException:
-            self.origin = origin
-            raise
-        for record in records:
-            if record.seq > self._heads.get(record.origin, EMPTY).seq:
-                self._heads[record.origin] = Head(record.seq, record.sha)
-        if shown.added or shown.removed:
-            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
-        return written.erased
+def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:
+    """Return the entry as it is written; raises `InvalidInput` when peers would not read it."""
+    if kind == TOMBSTONE:
+        raise InvalidInput("a tombstone is written by `forget`")
+    if not key and isinstance(body, Body):
+        key = bodies.key_of(body)
+    packed = body if isinstance(body, bytes) else encode(body)
+    try:
+        bodies.read(kind, key, packed)
+    except WireError as error:
+        raise InvalidInput(f"record {kind} {key!r}: {error}") from error
+    return kind, key, packed

@@ -23,14 +23,13 @@ Attributes = Mapping[str, str | int | float | bool | list[str]]
 
 @dataclass(frozen=True)
 class Services:
-    """What a node gives its roles. Call `changed` when what a role can do has changed."""
+    """What a node gives its roles."""
 
     config: Config
     identity: Identity
     store: Store
     dispatch: Dispatch
     members: Callable[[], Sequence[Member]]
-    changed: Callable[[], None]
 
 
 class RoleLoad(NamedTuple):

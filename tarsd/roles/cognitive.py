@@ -8,7 +8,6 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -49,7 +48,6 @@ class Cognitive:
         self._services = services
         self._chain = EngineChain(settings.engines, queue=settings.queue, max_tokens=settings.max_tokens)
         self._conversations = Conversations(settings.conversations)
-        self._watch: asyncio.Task[None] | None = None
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -66,12 +64,11 @@ class Cognitive:
         info = self._chain.info()
         if info is None or not self._chain.ready:
             return kept
-        attributes = {"engine": info.engine, "model": info.model, "context_tokens": info.context_tokens}
+        attributes: Attributes = {"engine": info.engine, "model": info.model, "context_tokens": info.context_tokens}
         return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
-        self._chain.on_change = self._services.changed
         await self._chain.start()
 
     async def stop(self) -> None:

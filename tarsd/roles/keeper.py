@@ -16,6 +16,8 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from tarsd import __version__, calls
 from tarsd.calls import NightlyItem, NightlyRequest, RecordsItem, RecordsRequest, StatusItem, StatusRequest
 from tarsd.errors import StorageError, TarsdError
@@ -101,8 +103,8 @@ class Keeper:
         while left > 0:
             batch = await self._services.store.records_since(have, min(BATCH_RECORDS, left))
             left -= len(batch)
-            yield RecordsItem(batch, more=len(batch) == BATCH_RECORDS)
-            if len(batch) < BATCH_RECORDS:
+            yield RecordsItem(batch, more=bool(batch))
+            if not batch:
                 return
             for record in batch:
                 have[record.origin] = record.seq
@@ -117,7 +119,7 @@ class Keeper:
             uptime_s=round(time.monotonic() - self._started, 1),
             healthy=not problems,
             problems=problems,
-            parts=self._parts() | {"records": await self._services.store.counts() | self.status()},
+            parts=self._parts() | {"records": msgspec.to_builtins(await self._services.store.counts()) | self.status()},
         )
 
     async def _nightly(self, request: NightlyRequest, context: CallContext) -> AsyncGenerator[NightlyItem, None]:
@@ -145,7 +147,7 @@ class Keeper:
         store, more = self._services.store, True
         try:
             while more:
-                request = RecordsRequest(await store.vector(), MAX_RECORDS_PER_CALL)
+                request = RecordsRequest(store.vector(), MAX_RECORDS_PER_CALL)
                 more = False
                 async with self._services.dispatch.call(calls.RECORDS, request, only=member.node) as items:
                     async for item in items:

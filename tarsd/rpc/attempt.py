@@ -44,7 +44,8 @@ class Attempt:
     """One request on one connection, and what is known of that connection."""
 
     def __init__(self, connect_s: float, silence_s: float, until: float) -> None:
-        self.reused = False
+        self._reused = False
+        self.found_closed = False  # a pooled connection, closed before a byte of the answer came
         self._connected = False
         self._silence_s = silence_s
         self._until = until
@@ -54,7 +55,7 @@ class Attempt:
 
     def connected(self, *, reused: bool) -> None:
         """Note that the request goes out now."""
-        self.reused = reused
+        self._reused = reused
         self._connected = True
         self._timer.reschedule(min(self._until, self._loop.time() + self._silence_s))
 
@@ -89,6 +90,7 @@ class Attempt:
                 raise not_connected(error) from error
             raise PeerLost(f"{expected[:8]}: silent for {self._silence_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
+            self.found_closed = self._reused
             raise broken(error) from error
 
 

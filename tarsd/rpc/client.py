@@ -19,11 +19,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import lru_cache
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from tarsd import wire
 from tarsd.calls import CallSpec, Headers, ItemT, RequestT
-from tarsd.errors import DeadlineExceeded, PeerLost, TarsdError, WireError, from_wire
+from tarsd.errors import DeadlineExceeded, PeerLost, TarsdError, Unavailable, WireError, from_wire
 from tarsd.identity import Identity, PeerIdentity, peer_of
 from tarsd.names import NodeId
 from tarsd.rpc.attempt import Attempt, new_session
@@ -70,8 +71,8 @@ class RpcClient:
     ) -> AsyncGenerator[ItemT, None]:
         """Yield the items of a call to the node `expected`, which is reached at one of `addresses`.
 
-        Raises `PeerLost`, `DeadlineExceeded`, `NotAllowed`, or what the callee raised. `upload` is read, not
-        closed; what it raises ends the call. Closing the generator cancels the call.
+        Raises `PeerLost` (of this callee only), `DeadlineExceeded`, `NotAllowed`, or what the callee raised. `upload`
+        is read, not closed; what it raises ends the call. Closing the generator cancels the call.
         """
         until = asyncio.get_running_loop().time() + headers.deadline_s
         body = wire.encode_frame(Kind.REQUEST, wire.encode(request))
@@ -135,8 +136,8 @@ class RpcClient:
                 attempt = Attempt(self._connect_s, self._silence_s, until)
                 try:
                     return await attempt.post(self._session(), url, expected, sending or body, headers)
-                except PeerLost as error:
-                    if isinstance(error, NotConnected) or not attempt.reused:
+                except PeerLost:
+                    if not attempt.found_closed:
                         raise
                     again = Attempt(self._connect_s, self._silence_s, until)
                     return await again.post(self._session(fresh=True), url, expected, sending or body, headers)
@@ -155,7 +156,7 @@ class RpcClient:
         """Yield the items of a response, and give its connection back or close it."""
         if self._on_load is not None and (load := load_from_http(response.headers)):
             self._on_load(expected, load)
-        frames = FrameStream(response.content, self._silence_s)
+        frames = FrameStream(response.content, self._silence_s, expected[:8])
         if sending is not None:
             sending.accepted.set()
         over = False
@@ -173,10 +174,10 @@ class RpcClient:
                         raise _as_error(frame.body)
                     case _:
                         raise WireError(f"expected ITEM, END or ERROR in an answer, got {frame.kind.name}")
-        except PeerLost as error:
+        except TarsdError as error:
             if sending is not None and sending.error is not None:
                 raise sending.error from error
-            raise PeerLost(f"{expected[:8]}: {error}") from error
+            raise
         except GeneratorExit:
             over = await frames.ended_within(LAST_FRAME_S)
             raise
@@ -214,8 +215,9 @@ def _url(address: Address, path: str) -> URL:
 
 
 def _as_error(body: bytes) -> TarsdError:
-    error = wire.decode(body, wire.ErrorBody)
-    return from_wire(error.name, error.sentence)
+    """Return the callee's error; a `PeerLost` that it met itself is `Unavailable`, so that nobody suspects the callee."""
+    error = from_wire(*msgspec.structs.astuple(wire.decode(body, wire.ErrorBody)))
+    return Unavailable(str(error)) if isinstance(error, PeerLost) else error
 
 
 def _error_in(answer: bytes) -> TarsdError:

@@ -24,8 +24,9 @@ OWN_STALL_S = 0.25
 class FrameStream:
     """The frames of one HTTP body."""
 
-    def __init__(self, content: StreamReader, silence_s: float) -> None:
+    def __init__(self, content: StreamReader, silence_s: float, sender: str) -> None:
         self._content = content
+        self._sender = sender  # for error messages
         self._silence_s = silence_s
         self._reader = FrameReader()
         self._ready: deque[Frame] = deque()
@@ -44,7 +45,7 @@ class FrameStream:
                     return frame
             data = await self._read(until)
             if not data:
-                raise PeerLost("the stream was cut off")
+                raise PeerLost(f"{self._sender}: the stream was cut off")
             self._ready.extend(self._reader.feed(data))
 
     async def ended_within(self, seconds: float) -> bool:
@@ -75,6 +76,6 @@ class FrameStream:
                 if now >= until:
                     raise
                 if now - silent_at < OWN_STALL_S:
-                    raise PeerLost(f"silent for {self._silence_s:g} s") from None
+                    raise PeerLost(f"{self._sender}: silent for {self._silence_s:g} s") from None
             except (ClientError, RequestPayloadError, OSError) as error:
-                raise PeerLost(f"the connection broke: {error}") from error
+                raise PeerLost(f"{self._sender}: the connection broke: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping
@@ -53,5 +52,5 @@ def load_from_http(found: Mapping[str, str]) -> bytes:
     """Return the callee's load figure; empty where it is missing or broken, since it is only a hint."""
     try:
         return base64.b64decode(found.get(LOAD, ""), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error among them
         return b""

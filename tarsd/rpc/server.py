@@ -191,7 +191,7 @@ class RpcServer:
         caller: PeerIdentity,
         headers: Headers,
     ) -> web.StreamResponse:
-        frames = FrameStream(request.content, self._silence_s)
+        frames = FrameStream(request.content, self._silence_s, caller.name)
         until = asyncio.get_running_loop().time() + headers.deadline_s
         try:
             async with asyncio.timeout_at(until):
@@ -206,13 +206,13 @@ class RpcServer:
                     async for item in items:
                         await answer.item(item)
             return await answer.end()
-        except TimeoutError:
-            return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
-        except ConnectionError:
-            raise  # nobody is left to tell
         except TarsdError as error:
             return await answer.fail(error, hang_up=isinstance(error, WireError))
         except Exception as error:
+            if request.transport is None:
+                raise  # the caller is gone, there is nobody to tell
+            if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= until:
+                return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
             log.exception("%s for %s failed (trace %s)", spec.name, caller.name, headers.trace)
             return await answer.fail(error)
 

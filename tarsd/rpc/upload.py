@@ -1,4 +1,7 @@
-"""An upload on its way out: the request, then chunks as the callee takes them, beats while the source has none."""
+"""An upload on its way out: the request, then chunks as the callee takes them, beats while the source has none.
+
+A source that fails ends the upload with an ERROR frame; what it raised stays here in `error`, for the caller.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from tarsd import wire
 from tarsd.wire import UPLOAD_CHUNK_BYTES, Kind
+
+_GIVEN_UP = wire.encode_frame(Kind.ERROR)
 
 
 class Upload:
@@ -23,10 +28,15 @@ class Upload:
         """Yield the frames of the body; can be begun again as long as `accepted` is not set."""
         yield self._request
         await self.accepted.wait()
-        if self._source is not None:
-            async for piece in self._pieces(self._source):
-                yield piece
-        yield wire.END
+        try:
+            if self._source is not None:
+                async for piece in self._pieces(self._source):
+                    yield piece
+        except Exception as error:
+            self.error = error
+            yield _GIVEN_UP
+        else:
+            yield wire.END
 
     async def _pieces(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         while True:
@@ -35,9 +45,6 @@ class Upload:
                 while not (await asyncio.wait({waiting}, timeout=self._beat_s))[0]:
                     yield wire.BEAT
                 chunk = waiting.result()
-            except Exception as error:
-                self.error = error
-                raise
             finally:
                 waiting.cancel()
             if chunk is None:

@@ -147,7 +147,7 @@ async def test_a_lost_node_is_continued_by_the_next_from_the_text_shown() -> Non
 
 
 async def test_another_model_that_goes_on_is_named() -> None:
-    host, peers = build(
+    host, _peers = build(
         {"a": {"chat": says("One", then=PeerLost("gone"), model="x")}, "b": {"chat": says("One two", model="y")}}
     )
     seen = await ask(host, "Write a poem")
@@ -236,7 +236,7 @@ async def test_a_reader_who_leaves_ends_the_generation() -> None:
         finally:
             closed.set()
 
-    host, peers = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": endless}})
+    host, _peers = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": endless}})
     answer = host.ask(Question("How much is the rent?"))
     async for event in answer:
         if isinstance(event, events.TokenEvent):

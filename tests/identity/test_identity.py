@@ -46,7 +46,7 @@ def test_a_second_init_is_refused_and_changes_nothing(pc1: Identity) -> None:
 
 
 def test_a_folder_without_identity_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="tarsd init.*tarsd join"):
+    with pytest.raises(ConfigError, match=r"tarsd init.*tarsd join"):
         load_identity(tmp_path)
 
 

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarsd.errors import ConfigError, InvalidInput, InviteError
-from tarsd.identity import Identity, create_invite, pending
+from tarsd.identity import Identity, create_invite, invites, pending
 from tarsd.identity import authority as ca
-from tarsd.identity import invites
 from tarsd.identity.enrol import JoinRequest, admit
 from tarsd.identity.token import PREFIX, Token, decode_token
 from tarsd.names import Zone

@@ -18,7 +18,9 @@ from tarsd.identity.peer import server_name_of
 from tarsd.names import NodeName, Zone
 
 
-def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+def shake_hands(
+    server: ssl.SSLContext, client: ssl.SSLContext, name: str | None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     """Return both ends of a finished handshake; raises what either end raised."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     one = client.wrap_bio(to_client, to_server, server_hostname=name)

@@ -1,0 +1,185 @@
+"""The engines of a node as one: the first usable one answers, and another goes on where it fails.
+
+Rules
+1. The order of the configuration decides. A request that names a model or engine has that one tried first.
+2. An engine that cannot start is tried again for ever, with backoff; the others are not held up by it.
+3. An engine that fails before its first token is passed over silently, its reason is kept.
+4. One that fails in mid-answer is continued by the next from all text shown so far; the reader sees one answer.
+5. One answer at a time. Others wait in a bounded queue, people before background work, and are told their position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from importlib.metadata import entry_points
+
+import msgspec
+
+from tarsd import calls, config
+from tarsd.engines.base import ChatEngine, EngineInfo
+from tarsd.engines.keeper import Keeper
+from tarsd.engines.pace import Pace
+from tarsd.engines.turnstile import Turnstile
+from tarsd.errors import ConfigError, EngineUnavailable, Overloaded, Unavailable
+
+_log = logging.getLogger(__name__)
+
+
+class EngineChain:
+    """What the role `cognitive` generates with.
+
+    `settings`: the engines in order of preference. `queue`: how many may wait. `max_tokens`: bound of every answer.
+    """
+
+    def __init__(self, settings: Sequence[config.Engine], *, queue: int, max_tokens: int) -> None:
+        self._keepers = [Keeper(engine) for engine in build_engines(settings)]
+        self._turnstile = Turnstile(queue)
+        self._pace = Pace()
+        self._max_tokens = max_tokens
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether a question can be answered now."""
+        return any(keeper.usable for keeper in self._keepers)
+
+    @property
+    def loading(self) -> bool:
+        """Whether an engine is in its first attempt to start."""
+        return any(keeper.loading for keeper in self._keepers)
+
+    @property
+    def engines(self) -> Sequence[ChatEngine]:
+        """All engines in order, for status."""
+        return [keeper.engine for keeper in self._keepers]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why an engine cannot be used, or why it failed last, by engine name; nothing for one that is well."""
+        return {keeper.engine.name: keeper.reason for keeper in self._keepers if keeper.reason}
+
+    def info(self) -> EngineInfo | None:
+        """Return the engine that would answer now."""
+        infos = self.infos()
+        return infos[0] if infos else None
+
+    def infos(self) -> list[EngineInfo]:
+        """Return what can be used now, in order."""
+        return [info for keeper in self._keepers if (info := keeper.engine.info()) is not None]
+
+    def load(self) -> tuple[int, int, float]:
+        """Return (waiting, running, tokens per second of late; 0 before the first answer)."""
+        return self._turnstile.queued, self._turnstile.running, self._pace.tokens_per_s
+
+    async def start(self) -> None:
+        """Begin to load every engine and return; see `wait_ready`."""
+        self._tasks = [asyncio.create_task(keeper.run(), name=f"keep {keeper.engine.name}") for keeper in self._keepers]
+
+    async def stop(self) -> None:
+        """Stop every engine, within 3 s."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await asyncio.gather(*(keeper.engine.stop() for keeper in self._keepers))
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until a question can be answered; returns whether it can."""
+        tasks = [asyncio.ensure_future(keeper.wait_usable()) for keeper in self._keepers]
+        try:
+            await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self.ready
+
+    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
+        """Yield positions while waiting, then the answer; see `ChatEngine.generate`.
+
+        Raises `EngineUnavailable` when no engine can go on (with each one's reason), `Overloaded` beyond the queue,
+        `InvalidInput`, `DeadlineExceeded`. Closing the generator gives up place and generation.
+        """
+        if not self.ready:
+            raise self._no_engine()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + deadline_s
+        ticket = self._turnstile.take(urgent=not request.background)
+        try:
+            async with aclosing(self._turnstile.wait(ticket, deadline)) as positions:
+                async for position in positions:
+                    yield calls.ChatItem(queue_position=position)
+            request = msgspec.structs.replace(request, max_tokens=min(request.max_tokens, self._max_tokens))
+            async with aclosing(self._answer(request, deadline)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self._turnstile.leave(ticket)
+
+    async def _answer(self, request: calls.ChatRequest, deadline: float) -> AsyncGenerator[calls.ChatItem, None]:
+        """Yield one answer by as many engines as it takes (rules 3 and 4)."""
+        loop = asyncio.get_running_loop()
+        shown_tokens = 0
+        busy: Overloaded | None = None
+        for keeper in self._in_order(request.model):
+            if not keeper.usable:
+                continue
+            part = self._pace.start(loop.time())
+            try:
+                async with aclosing(keeper.engine.generate(request, deadline - loop.time())) as items:
+                    async for item in items:
+                        self._pace.saw(part, item, loop.time())
+                        yield _with_earlier(item, shown_tokens)
+                        request = _after(request, item)
+            except Unavailable as error:
+                if isinstance(error, Overloaded):
+                    busy = error  # a server with too much to do is not broken
+                else:
+                    keeper.failed(str(error))
+                shown_tokens += part.tokens
+                _log.info("%s fails after %d tokens: %s", keeper.engine.name, part.tokens, error)
+                continue
+            keeper.worked()
+            return
+        raise busy or self._no_engine()
+
+    def _in_order(self, model: str) -> list[Keeper]:
+        """Return the engines, those that the request names first (rule 1)."""
+        return sorted(self._keepers, key=lambda keeper: bool(model) and not keeper.is_called(model))
+
+    def _no_engine(self) -> EngineUnavailable:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
+        return EngineUnavailable(reasons or ("the model is still loading" if self.loading else "no engine is usable"))
+
+
+def build_engines(settings: Sequence[config.Engine]) -> list[ChatEngine]:
+    """Return the engines of `settings`, built through the entry points `tarsd.engines`; raises `ConfigError`."""
+    plugs = {plug.name: plug for plug in entry_points(group="tarsd.engines")}
+    engines: list[ChatEngine] = []
+    for index, one in enumerate(settings):
+        plug = plugs.get(one.kind)
+        if plug is None:
+            raise ConfigError(f"cognitive.engines: no engine {one.kind!r} is installed; there are {sorted(plugs)}")
+        twins = sum(other.kind == one.kind for other in settings[:index])
+        engines.append(plug.load()(one, name=one.kind if not twins else f"{one.kind}-{twins + 1}"))
+    return engines
+
+
+def _with_earlier(item: calls.ChatItem, tokens: int) -> calls.ChatItem:
+    """Return the last item with the tokens of the engines before counted in."""
+    if item.usage is None or not tokens:
+        return item
+    usage = calls.Usage(item.usage.prompt_tokens, item.usage.completion_tokens + tokens)
+    return msgspec.structs.replace(item, usage=usage)
+
+
+def _after(request: calls.ChatRequest, item: calls.ChatItem) -> calls.ChatRequest:
+    """Return what is left to ask for once `item` was shown."""
+    if not item.text:
+        return request
+    return msgspec.structs.replace(
+        request, partial=request.partial + item.text, max_tokens=max(1, request.max_tokens - 1)
+    )

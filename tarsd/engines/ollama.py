@@ -1,0 +1,152 @@
+"""Engine `ollama`: a model that an Ollama server holds, by the official client.
+
+The client is imported with the first start, in a thread: a node without this engine does not pay for it.
+Source: Ollama's docs/api.md (chat, list, show); a trailing assistant message is continued (ollama issue 6778).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from tarsd import calls, config
+from tarsd.engines import remote
+from tarsd.engines.base import EngineInfo
+from tarsd.engines.remote import Piece
+from tarsd.errors import EngineUnavailable, InvalidInput, Overloaded, TarsdError
+
+_DEFAULT_URL = "http://127.0.0.1:11434"
+
+
+class OllamaEngine:
+    """Chat by Ollama; an empty `model` is the first that the server has, an empty `url` this machine."""
+
+    def __init__(self, settings: config.Engine, *, name: str) -> None:
+        self.name = name
+        self.settings = settings
+        self._url = settings.url or _DEFAULT_URL
+        self._client: Any = None
+        self._library: Any = None
+        self._info: EngineInfo | None = None
+
+    async def start(self) -> None:
+        """Reach the server and look at the model; raises `EngineUnavailable` with the reason."""
+        self._info = None
+        if self._client is None:
+            self._library = await asyncio.to_thread(_import_client)
+            timeout = self._library.httpx.Timeout(remote.SILENCE_S, connect=remote.CONNECT_S)
+            self._client = self._library.ollama.AsyncClient(host=self._url, timeout=timeout, trust_env=False)
+        try:
+            async with asyncio.timeout(remote.ASK_S):
+                model = await self._choose_model()
+                shown = await self._client.show(model)
+        except TimeoutError:
+            raise EngineUnavailable(f"Ollama at {self._url} does not answer") from None
+        except Exception as error:
+            raise self._translated(error) from error
+        self._info = EngineInfo("ollama", model, self._context_tokens(shown.modelinfo or {}))
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        client, self._client, self._info = self._client, None, None
+        if client is not None:
+            await client.close()
+
+    def info(self) -> EngineInfo | None:
+        """Return the model in use; None while the server was not reached."""
+        return self._info
+
+    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
+        """Yield the answer; see `ChatEngine.generate`. Closing the generator closes the request: Ollama stops then."""
+        if self._info is None:
+            raise EngineUnavailable(f"{self.name} was not reached")
+        pieces = self._pieces(request, self._info)
+        async with aclosing(remote.answer(pieces, request, self._info, deadline_s)) as items:
+            async for item in items:
+                yield item
+
+    async def _pieces(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncGenerator[Piece, None]:
+        parts: AsyncIterator[Any] | None = None
+        try:
+            parts = await self._client.chat(
+                model=info.model,
+                messages=remote.messages_for(request),
+                stream=True,
+                options=_options(request, info.context_tokens),
+            )
+            async for part in parts:
+                yield _piece(part)
+        except (GeneratorExit, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            close = getattr(parts, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _choose_model(self) -> str:
+        present = [str(model.model) for model in (await self._client.list()).models]
+        wanted = self.settings.model
+        if not wanted and present:
+            return present[0]
+        for name in (wanted, f"{wanted}:latest"):
+            if name in present:
+                return name
+        if wanted:
+            raise EngineUnavailable(f"Ollama at {self._url} has no model {wanted!r}: run `ollama pull {wanted}` there")
+        raise EngineUnavailable(f"Ollama at {self._url} has no model: run `ollama pull` there")
+
+    def _context_tokens(self, facts: dict[str, Any]) -> int:
+        trained = [int(value) for key, value in facts.items() if key.endswith(".context_length")]
+        return min([self.settings.context_tokens, *trained])
+
+    def _translated(self, error: Exception) -> TarsdError:
+        """Return what an exception of the client means to us; one that is ours stays."""
+        if isinstance(error, TarsdError):
+            return error
+        status = getattr(error, "status_code", 0)
+        if status == 400:
+            return InvalidInput(f"Ollama refused the request: {getattr(error, 'error', error)}")
+        if status in (429, 503):
+            return Overloaded(f"Ollama at {self._url} is busy", retry_after_s=2.0)
+        why = getattr(error, "error", "") or type(error).__name__
+        return EngineUnavailable(f"Ollama at {self._url}: {why}")
+
+
+class _Library:
+    def __init__(self) -> None:
+        self.ollama = importlib.import_module("ollama")
+        self.httpx = importlib.import_module("httpx")
+
+
+def _import_client() -> _Library:
+    try:
+        return _Library()
+    except ImportError as error:
+        raise EngineUnavailable(f"the ollama client is not installed ({error}): pip install ollama") from error
+
+
+def _options(request: calls.ChatRequest, context_tokens: int) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "num_ctx": context_tokens,
+        "num_predict": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+    }
+    if request.seed is not None:
+        options["seed"] = request.seed
+    if request.stop:
+        options["stop"] = request.stop
+    return options
+
+
+def _piece(part: Any) -> Piece:
+    text = part.message.content or ""
+    if not part.done:
+        return Piece(text)
+    reason: Any = "length" if part.done_reason == "length" else "stop"
+    return Piece(text, reason, part.prompt_eval_count or 0, part.eval_count or 0)

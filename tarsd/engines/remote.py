@@ -1,0 +1,75 @@
+"""What the engines that ask a server over HTTP have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Literal
+
+import msgspec
+
+from tarsd import calls
+from tarsd.engines.base import EngineInfo
+from tarsd.engines.text import RepetitionFilter
+from tarsd.errors import DeadlineExceeded, EngineUnavailable
+
+CONNECT_S = 2.0
+# A server may load the model and read a long prompt before its first token; a dead one sends nothing for ever.
+SILENCE_S = 120.0
+ASK_S = 5.0  # for questions that a living server answers from memory
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece of a server's answer: text, or (last) why it ended and what it counted (0: it did not say)."""
+
+    text: str = ""
+    finish_reason: Literal["", "stop", "length"] = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def messages_for(request: calls.ChatRequest) -> list[dict[str, str]]:
+    """Return the messages as servers take them; a trailing assistant message is what they continue."""
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    if request.partial:
+        messages.append({"role": "assistant", "content": request.partial})
+    return messages
+
+
+async def answer(
+    pieces: AsyncGenerator[Piece, None], request: calls.ChatRequest, info: EngineInfo, deadline_s: float
+) -> AsyncGenerator[calls.ChatItem, None]:
+    """Yield a server's answer as `ChatItem`s: named at its start, counted at its end, never repeating `partial`.
+
+    Raises what `pieces` raises, `DeadlineExceeded`, and `EngineUnavailable` when the answer was cut off.
+    """
+    deadline = asyncio.get_running_loop().time() + deadline_s
+    repetition = RepetitionFilter(request.partial)
+    written, named = 0, False
+    async with aclosing(pieces):
+        while (piece := await _next(pieces, deadline)) is not None:
+            written += bool(piece.text)
+            shown = repetition.feed(piece.text)
+            if piece.finish_reason:
+                shown += repetition.finish()
+            elif not shown:
+                continue
+            item = calls.ChatItem(text=shown, finish_reason=piece.finish_reason)
+            if not named:
+                named = True
+                item = msgspec.structs.replace(item, engine=info.engine, model=info.model)
+            if piece.finish_reason:
+                usage = calls.Usage(piece.prompt_tokens, piece.completion_tokens or written)
+                yield msgspec.structs.replace(item, usage=usage)
+                return
+            yield item
+    raise EngineUnavailable(f"{info.engine}: the server cut the answer off")
+
+
+async def _next(pieces: AsyncIterator[Piece], deadline: float) -> Piece | None:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise DeadlineExceeded("the server's answer was not complete in time") from None

@@ -1,0 +1,381 @@
+"""Gossip as a node owns it: sockets, clock, files and tasks around the pure `Station`. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tarsd import config
+from tarsd.errors import StorageError, TarsdError, Unavailable
+from tarsd.gossip.effects import Alarm, Greet, KeepGeneration, MemberChanged, Remember
+from tarsd.gossip.greetings import Greeter
+from tarsd.gossip.interfaces import NetworkWatch, own_addresses
+from tarsd.gossip.member import Address, Attribute, Load, Member
+from tarsd.gossip.membership import Membership
+from tarsd.gossip.proof import Ed25519Notary
+from tarsd.gossip.roster import Me, Tuning
+from tarsd.gossip.sessions import Sessions
+from tarsd.gossip.station import Datagram, Order, Station
+from tarsd.gossip.table import Table, as_met
+from tarsd.gossip.udp import Udp
+from tarsd.identity.peer import PeerIdentity
+from tarsd.names import Capability, NodeId, NodeName, Zone
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+BUSY_TICK_S = 0.02
+GREETINGS_AT_ONCE = 16  # guards sockets and CPU: each is a TLS handshake
+GREETING_S = 3.0
+GOODBYES = 3  # datagrams get lost
+GOODBYE_GAP_S = 0.03
+WRITE_GAP_S = 0.5  # changes within it become one write of the table
+
+Hello = Callable[[Address, bytes, NodeId | None], Awaitable[tuple[PeerIdentity, bytes]]]
+
+
+class Self(Protocol):
+    """What gossip needs of this node's identity."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """This node's id."""
+        ...
+
+    @property
+    def name(self) -> NodeName:
+        """Its human name."""
+        ...
+
+    @property
+    def zone(self) -> Zone:
+        """The zone in its certificate."""
+        ...
+
+    @property
+    def cluster(self) -> str:
+        """The short id of its cluster."""
+        ...
+
+
+class Gossip:
+    """Who is there, what they can do and how they are.
+
+    `hello(address, body, expected)` posts a greeting over mutual TLS and returns who answered and what; it raises
+    `TarsdError` or OSError. `handle_hello` answers those that come in. Everything else needs the running loop, but
+    no lock: it is used from the loop's thread only.
+    """
+
+    def __init__(
+        self,
+        identity: Self,
+        settings: config.Gossip,
+        network: config.Network,
+        data_dir: Path,
+        *,
+        hello: Hello,
+        rng: Random | None = None,
+    ) -> None:
+        self._identity = identity
+        self._settings = settings
+        self._network = network
+        self._hello = hello
+        self._rng = rng or Random()  # noqa: S311 - spreads load, keeps no secret
+        self._table = Table(data_dir / "gossip")
+        self._udp = Udp(self._received, self._refused)
+        self._watch = NetworkWatch(identity.node_id, identity.cluster, network, self._found, self._network_changed)
+        self._station: Station | None = None
+        self._zones: dict[NodeId, Zone] = {}  # of everybody in the table
+        self._callbacks: list[Callable[[Member], None]] = []
+        self._pending: tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str] = ({}, (), "")
+        self._load = Load()
+        self._greeting: set[NodeId | Address] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._dirty = asyncio.Event()
+        self._failed_writes = 0
+        self.port = 0
+        self.last_tick_s = 0.0  # of the monotonic clock; the watchdog looks at its age
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self, port: int) -> None:
+        """Listen on UDP `port` (that of the calls; 0 = any free one), tell of this node and look for others.
+
+        Raises `ConfigError` where the port cannot be had, `StorageError` where the generation cannot be kept.
+        """
+        generation = await asyncio.to_thread(self._table.next_generation)
+        met = await asyncio.to_thread(self._table.read)
+        self._station = self._make_station(generation)
+        self.port = self._udp.open(self._network.listen, port)
+        membership, now = self._station.membership, time.monotonic()
+        for known in met:
+            if known.node != self._identity.node_id:
+                self._zones[known.node] = known.zone
+                addresses = [(host, number) for host, number in known.addresses]
+                membership.restore(known.node, known.name, known.zone, addresses, known.generation, now)
+        self._advertise_pending(membership, now)
+        self.last_tick_s = now
+        self._running = asyncio.create_task(self._run(), name="gossip")
+
+    async def stop(self, reason: str = "stop", expect_back_s: float = 0.0) -> None:
+        """Say goodbye to everybody, write the table, and end; safe to call when not started."""
+        if self._running is None or self._station is None:
+            return
+        goodbyes = self._station.membership.leave(reason, expect_back_s)
+        for attempt in range(GOODBYES):
+            if attempt:
+                await asyncio.sleep(GOODBYE_GAP_S)
+            self._carry(self._station.orders(list(goodbyes)))
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        self._running = None
+        self._udp.close()
+        await self._write_table()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._keep_table(), name="gossip table")
+                self._tasks.create_task(self._watch.run(self.port), name="gossip network")
+                self._carry(self._started())
+                await self._tick_for_ever()
+        finally:
+            self._tasks = None
+
+    def _make_station(self, generation: int) -> Station:
+        private, boot = os.urandom(32), os.urandom(8)
+        public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+        identity, settings = self._identity, self._settings
+        notary = Ed25519Notary(os.urandom(32))
+        me = Me(identity.node_id, identity.name, identity.zone, boot, generation, notary)
+        tuning = Tuning(
+            probe_interval_s=settings.probe_interval_s,
+            mesh_up_to=settings.mesh_up_to,
+            indirect_probes=settings.indirect_probes,
+            suspicion_min_s=settings.suspicion_min_s,
+            reprobe_dead_s=settings.reprobe_dead_s,
+        )
+        membership = Membership(me, tuning, public, self._rng, time.monotonic())
+        return Station(membership, Sessions(identity.node_id, boot, private))
+
+    def _started(self) -> list[Order]:
+        assert self._station is not None
+        seeds = [_as_address(seed) for seed in self._network.seeds]
+        addresses = own_addresses(self._network.listen, self.port)
+        return self._station.orders(self._station.membership.start(time.monotonic(), self.port, addresses, seeds))
+
+    # --- what the rest of the node asks and tells -----------------------------------------------------------------
+
+    def advertise(
+        self, capabilities: Mapping[Capability, Mapping[str, Attribute]], roles: Iterable[str], version: str
+    ) -> None:
+        """Say what this node can do; replaces what was said before. May be called before `start`."""
+        self._pending = ({name: dict(values) for name, values in capabilities.items()}, tuple(roles), version)
+        if self._station is not None:
+            self._advertise_pending(self._station.membership, time.monotonic())
+
+    def set_load(self, load: Load) -> None:
+        """Say how much this node has to do; it travels with each datagram."""
+        self._load = load
+        if self._station is not None:
+            self._station.membership.set_load(load)
+
+    def announce_busy(self, for_s: float) -> None:
+        """Ask the others for patience: this node may be silent for up to `for_s` (at most 60)."""
+        if self._station is not None:
+            self._carry(self._station.orders(self._station.membership.busy(for_s)))
+
+    def members(self) -> tuple[Member, ...]:
+        """Return everybody known, this node first; empty before `start`."""
+        return self._station.membership.members(time.monotonic()) if self._station else ()
+
+    def member(self, node: NodeId) -> Member | None:
+        """Return one member."""
+        return self._station.membership.member(node, time.monotonic()) if self._station else None
+
+    @property
+    def refused_datagrams(self) -> int:
+        """How many datagrams arrived that nobody we know had sealed."""
+        return self._station.refused_datagrams if self._station else 0
+
+    def subscribe(self, callback: Callable[[Member], None]) -> Callable[[], None]:
+        """Call `callback` with each member whose state, facts or incarnation changed; returns how to end that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
+
+    def observed_failure(self, node: NodeId) -> None:
+        """A call to `node` broke: it is probed at once, and suspect after 300 ms of silence."""
+        if self._station is not None:
+            self._carry(self._station.orders(self._station.membership.call_failed(node, time.monotonic())))
+
+    def observed_success(self, node: NodeId) -> None:
+        """A call to `node` worked: that is proof of its life."""
+        if self._station is not None:
+            self._carry(self._station.orders(self._station.membership.call_worked(node, time.monotonic())))
+
+    async def handle_hello(self, body: bytes, peer: PeerIdentity, address: Address) -> bytes:
+        """Answer a greeting that came over mutual TLS from `peer`; raises `WireError` for what is none."""
+        if self._station is None or self._running is None:
+            raise Unavailable("this node is just starting or stopping")
+        greeter = Greeter(peer.node_id, peer.name, peer.zone, _plain_host(address[0]))
+        self._zones[peer.node_id] = peer.zone
+        answer, orders = self._station.greeted(greeter, body, time.monotonic())
+        self._carry(orders)
+        return answer
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    def _carry(self, orders: list[Order]) -> None:
+        for order in orders:
+            match order:
+                case Datagram(data, address):
+                    self._udp.send(data, address)
+                case Greet():
+                    self._begin_greeting(order)
+                case MemberChanged(member):
+                    self._tell(member)
+                case Remember():
+                    self._dirty.set()
+                case Alarm(text):
+                    log.warning("%s", text)
+                case KeepGeneration():
+                    pass  # was written before these orders were carried out: see `_greet`
+
+    def _tell(self, member: Member) -> None:
+        log.debug("%s is %s: %s", member.name, member.state, member.reason)
+        for callback in list(self._callbacks):
+            callback(member)
+
+    def _advertise_pending(self, membership: Membership, now: float) -> None:
+        assert self._station is not None
+        membership.set_load(self._load)
+        capabilities, roles, version = self._pending
+        self._carry(self._station.orders(membership.advertise(capabilities, roles, version, now)))
+
+    def _received(self, data: bytes, source: Address) -> None:
+        if self._station is not None:
+            self._carry(self._station.datagram(data, source, time.monotonic()))
+
+    def _refused(self, address: Address) -> None:
+        if self._station is not None:
+            self._carry(self._station.orders(self._station.membership.refused(address, time.monotonic())))
+
+    def _found(self, node: NodeId, addresses: tuple[Address, ...]) -> None:
+        if self._station is not None:
+            self._carry(self._station.orders(self._station.membership.hint(node, addresses, time.monotonic())))
+
+    def _network_changed(self, addresses: tuple[Address, ...]) -> None:
+        if self._station is not None:
+            membership, now = self._station.membership, time.monotonic()
+            self._carry(self._station.orders(membership.network_changed(addresses, now)))
+
+    # --- greetings --------------------------------------------------------------------------------------------------
+
+    def _begin_greeting(self, greet: Greet) -> None:
+        key: NodeId | Address = greet.node or greet.addresses[0]
+        if self._tasks is None or key in self._greeting or len(self._greeting) >= GREETINGS_AT_ONCE:
+            return
+        self._greeting.add(key)
+        self._tasks.create_task(self._greet(greet, key), name=f"greet {key}")
+
+    async def _greet(self, greet: Greet, key: NodeId | Address) -> None:
+        assert self._station is not None
+        log.debug("greeting %s at %s: %s", greet.node or "whoever lives", greet.addresses, greet.why)
+        try:
+            for address in await _resolved(greet.addresses):
+                if await self._greet_at(address, greet.node):
+                    return
+            self._carry(self._station.greeting_failed(greet.node, time.monotonic()))
+        finally:
+            self._greeting.discard(key)
+
+    async def _greet_at(self, address: Address, node: NodeId | None) -> bool:
+        assert self._station is not None
+        try:
+            async with asyncio.timeout(GREETING_S):
+                peer, body = await self._hello(address, self._station.greeting(), node)
+            greeter = Greeter(peer.node_id, peer.name, peer.zone, address[0])
+            orders = self._station.greeting_answered(greeter, address, body, time.monotonic())
+            self._zones[peer.node_id] = peer.zone
+            for order in orders:
+                if isinstance(order, KeepGeneration):
+                    await asyncio.to_thread(self._table.keep_generation, order.generation)
+        except (TarsdError, OSError, TimeoutError) as error:
+            log.debug("no answer to a greeting at %s: %s", address, error)
+            return False
+        self._carry(orders)
+        return True
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    async def _tick_for_ever(self) -> None:
+        assert self._station is not None
+        membership = self._station.membership
+        while True:
+            await asyncio.sleep(BUSY_TICK_S if membership.is_busy else TICK_S)
+            now = time.monotonic()
+            self._carry(self._station.orders(membership.tick(now)))
+            self.last_tick_s = now
+
+    async def _keep_table(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(WRITE_GAP_S)
+            await self._write_table()
+
+    async def _write_table(self) -> None:
+        self._dirty.clear()
+        rows = [as_met(member, self._zones.get(member.node)) for member in self.members()]
+        try:
+            await asyncio.to_thread(self._table.write, [row for row in rows if row is not None])
+        except StorageError as error:
+            # The node lives on without: after a restart it finds the others by mDNS, seeds, or their greetings.
+            log.log(logging.DEBUG if self._failed_writes else logging.WARNING, "%s", error)
+            self._failed_writes += 1
+        else:
+            self._failed_writes = 0
+
+
+def _as_address(seed: str) -> Address:
+    host, _, port = seed.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _plain_host(host: str) -> str:
+    """Return an IPv4 address that came in through an IPv6 socket as what it is."""
+    return host.removeprefix("::ffff:")
+
+
+async def _resolved(addresses: tuple[Address, ...]) -> list[Address]:
+    """Return `addresses` with names replaced by what they resolve to; datagrams need IP addresses."""
+    loop, resolved = asyncio.get_running_loop(), []
+    for host, port in addresses:
+        if _is_ip(host):
+            resolved.append((host, port))
+            continue
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(GREETING_S):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            resolved += [(str(entry[4][0]), port) for entry in found]
+    return list(dict.fromkeys(resolved))
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

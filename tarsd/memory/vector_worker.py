@@ -1,0 +1,165 @@
+"""The vector index itself, run in a worker process: FAISS, exact inner product over normalised vectors.
+
+Rules
+1. The store is the truth; this index may be thrown away at any time and is filled again.
+2. A file is saved beside, flushed to disk, then put in place: a kill leaves the old one or the new one, whole.
+3. A file ends with its model, dimension and a checksum over all before it; it is read only when they fit, since FAISS
+   itself may crash, or ask for absurd memory, on a damaged file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import faiss
+import msgspec
+import numpy as np
+
+from tarsd.errors import InvalidInput, StorageError
+from tarsd.memory.vector_messages import AddRequest, NearestItem, NearestRequest, VectorSettings, VectorState
+from tarsd.wire import decode, encode
+
+_IDS_AT_ONCE = 100_000  # eight bytes each: well within a frame
+_READ_BYTES = 1 << 20
+_END_MARK = b"tarsd-vectors-1\n"
+_TRAILER_BYTES = 4096  # the end of a file that certainly holds the whole trailer
+
+
+class _Trailer(msgspec.Struct, frozen=True, array_like=True):
+    model: str
+    dimension: int
+    sha256: bytes
+
+
+class VectorWorker:
+    """One index, built from its file or empty. Methods are called by `tarsd.workers`; items are msgpack."""
+
+    def __init__(self, settings: bytes) -> None:
+        self._settings = decode(settings, VectorSettings)
+        self._path = Path(self._settings.path)
+        self._problem = ""
+        faiss.omp_set_num_threads(1)  # an exact search of 100,000 takes 10 ms on one core; the rest is the model's
+        self._index = self._read() or self._empty()
+
+    def state(self, request: bytes) -> Iterator[bytes]:
+        """Yield one `VectorState`."""
+        yield encode(VectorState(self._index.ntotal, self._problem))
+
+    def ids(self, request: bytes) -> Iterator[bytes]:
+        """Yield the ids that are in, as int64 bytes, in pieces."""
+        held = self._held()
+        for first in range(0, len(held), _IDS_AT_ONCE):
+            yield held[first : first + _IDS_AT_ONCE].astype("<i8").tobytes()
+
+    def add(self, request: bytes) -> Iterator[bytes]:
+        """Put vectors in; an id that is in gets its new one. Yields nothing."""
+        asked = decode(request, AddRequest)
+        ids = np.frombuffer(asked.ids, "<i8")
+        vectors = self._vectors(asked.vectors, len(ids))
+        self._remove(ids[np.isin(ids, self._held())])
+        self._index.add_with_ids(vectors, ids.astype("int64"))
+        yield b""
+
+    def remove(self, request: bytes) -> Iterator[bytes]:
+        """Take out the ids (int64 bytes, as they are); unknown ones do not matter. Yields nothing."""
+        self._remove(np.frombuffer(request, "<i8"))
+        yield b""
+
+    def clear(self, request: bytes) -> Iterator[bytes]:
+        """Take out all. Yields nothing."""
+        self._index = self._empty()
+        self._problem = ""
+        yield b""
+
+    def nearest(self, request: bytes) -> Iterator[bytes]:
+        """Yield one `NearestItem`."""
+        asked = decode(request, NearestRequest)
+        vector = self._vectors(asked.vector, 1)
+        count = min(asked.count, self._index.ntotal)
+        if count < 1:
+            yield encode(NearestItem([], []))
+            return
+        scores, ids = self._index.search(vector, count)
+        yield encode(NearestItem(ids[0].tolist(), scores[0].tolist()))
+
+    def save(self, request: bytes) -> Iterator[bytes]:
+        """Save the file (rule 2). Yields nothing; raises `StorageError` and leaves the old one."""
+        try:
+            self._save()
+        except (OSError, RuntimeError) as error:
+            raise StorageError(f"the vector index cannot be saved: {error}") from error
+        self._problem = ""
+        yield b""
+
+    # --- within -----------------------------------------------------------------------------------------------
+
+    def _empty(self) -> faiss.IndexIDMap2:
+        return faiss.IndexIDMap2(faiss.IndexFlatIP(self._settings.dimension))
+
+    def _held(self) -> np.ndarray:
+        return faiss.vector_to_array(self._index.id_map)  # type: ignore[no-any-return]
+
+    def _remove(self, ids: np.ndarray) -> None:
+        if len(ids):
+            self._index.remove_ids(ids.astype("int64"))
+
+    def _vectors(self, data: bytes, count: int) -> np.ndarray:
+        if len(data) != count * self._settings.dimension * 4:
+            raise InvalidInput(f"vectors: {len(data)} bytes are not {count} of dimension {self._settings.dimension}")
+        return np.frombuffer(data, "<f4").reshape(count, -1).astype("float32")
+
+    def _save(self) -> None:
+        temporary = self._path.with_name(self._path.name + ".new")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(self._index, str(temporary))
+        with temporary.open("r+b") as file:
+            trailer = encode(_Trailer(self._settings.model, self._settings.dimension, _sha256(temporary, -1)))
+            file.seek(0, os.SEEK_END)
+            file.write(trailer + len(trailer).to_bytes(2, "big") + _END_MARK)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _read(self) -> faiss.IndexIDMap2 | None:
+        if not self._path.exists():
+            return None
+        try:
+            self._check_file()
+            index = faiss.read_index(str(self._path))
+        except (OSError, RuntimeError, InvalidInput) as error:
+            self._problem = f"the file of the vector index was not used: {error}"
+            return None
+        return index
+
+    def _check_file(self) -> None:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TRAILER_BYTES))
+            end = file.read()
+        if not end.endswith(_END_MARK):
+            raise InvalidInput("it is damaged or unfinished")
+        end = end[: -len(_END_MARK)]
+        length = int.from_bytes(end[-2:], "big")
+        trailer = decode(end[-2 - length : -2], _Trailer)
+        if (trailer.model, trailer.dimension) != (self._settings.model, self._settings.dimension):
+            raise InvalidInput(f"it is of the model {trailer.model}")
+        if _sha256(self._path, size - len(_END_MARK) - 2 - length) != trailer.sha256:
+            raise InvalidInput("it is damaged: the checksum does not fit")
+
+
+def _sha256(path: Path, size: int) -> bytes:
+    """Return the SHA-256 of a file's first `size` bytes, of all with -1."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while size and (piece := file.read(_READ_BYTES if size < 0 else min(size, _READ_BYTES))):
+            found.update(piece)
+            size -= len(piece) if size > 0 else 0
+    return found.digest()

@@ -1,0 +1,218 @@
+"""The role `processing`: takes in documents, makes embeddings, holds the search index.
+
+Rules
+1. Documents and keywords work from the start; vectors join in when the embedding model is loaded.
+2. A search without vectors is still a search, and says what was missing.
+3. A document is known once all its passages are records; embedding may come later (`roles.embedding`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from tarsd import calls
+from tarsd.calls import (
+    EmbedItem,
+    EmbedRequest,
+    Hit,
+    IngestItem,
+    IngestRequest,
+    JobsRequest,
+    SearchItem,
+    SearchRequest,
+)
+from tarsd.documents.chunk import Chunk
+from tarsd.documents.document import ParsedDocument
+from tarsd.documents.jobs import IngestJobs
+from tarsd.engines.sentence_transformers import EmbeddingEngine
+from tarsd.errors import DeadlineExceeded, InvalidInput, TarsdError, Unavailable
+from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
+from tarsd.memory.fusion import fuse
+from tarsd.memory.vectors import VectorIndex
+from tarsd.names import Capability, RecordId
+from tarsd.planning.language import detect_language
+from tarsd.roles.base import Attributes, JobResult, NightlyPart, RoleLoad, Services
+from tarsd.roles.embedding import Embedding
+from tarsd.rpc import CallContext, Handler
+
+log = logging.getLogger(__name__)
+
+MAX_SEARCH_LIMIT = 100
+CANDIDATES = 4  # times the limit: what each way of searching brings to the fusion
+QUERY_EMBED_S = 3.0
+
+
+class Processing:
+    """Offers `ingest`, `jobs`, `embed` and `search`."""
+
+    name = "processing"
+
+    def __init__(self, services: Services) -> None:
+        config, store = services.config, services.store
+        self._services = services
+        self._store = store
+        self._engine = EmbeddingEngine(config.processing)
+        self._index = VectorIndex(store, config.node.data_dir / "vectors")
+        self._embedding = Embedding(store, self._engine, self._index)
+        self._jobs = IngestJobs(
+            config.node.data_dir, config.documents, known=store.has_document, store=self._keep
+        )
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """See `Role`."""
+        return {
+            calls.INGEST.name: self._ingest,
+            calls.JOBS.name: self._follow_jobs,
+            calls.EMBED.name: self._embed,
+            calls.SEARCH.name: self._search,
+        }
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """See `Role`."""
+        kept: dict[Capability, Attributes] = {calls.INGEST.name: {}, calls.JOBS.name: {}, calls.SEARCH.name: {}}
+        info = self._engine.info()
+        return kept if info is None else kept | {calls.EMBED.name: {"model": info.model}}
+
+    async def start(self) -> None:
+        """See `Role`; the model loads in the background."""
+        await self._jobs.start()
+        await self._embedding.start()
+
+    async def stop(self) -> None:
+        """See `Role`."""
+        await self._jobs.stop()
+        await self._embedding.stop()
+
+    def problems(self) -> list[str]:
+        """See `Role`."""
+        return ["processing: the embedding task ended"] if self._embedding.ended() else []
+
+    def status(self) -> dict[str, Any]:
+        """See `Role`."""
+        info = self._engine.info()
+        return {
+            "ready": info is not None,
+            "model": info.model if info else "",
+            "waiting_documents": self._jobs.waiting(),
+            "index": self._embedding.problem or "ready",
+        }
+
+    def load(self) -> RoleLoad:
+        """See `Role`; documents in the queue do not make questions wait."""
+        return RoleLoad()
+
+    def nightly(self) -> Mapping[str, NightlyPart]:
+        """See `Role`."""
+        return {"rebuild_embeddings": self._rebuild, "health_check": self._check_index}
+
+    async def _ingest(self, request: IngestRequest, context: CallContext) -> AsyncGenerator[IngestItem, None]:
+        if context.upload is None:
+            raise InvalidInput("ingest: the document's bytes are missing")
+        job = await self._jobs.submit(
+            request.file, context.upload, request.size_bytes, request.sha256, request.language
+        )
+        async with aclosing(self._jobs.follow(job)) as items:
+            async for item in items:
+                yield item
+                if not request.wait:
+                    return
+
+    async def _follow_jobs(self, request: JobsRequest, context: CallContext) -> AsyncGenerator[IngestItem, None]:
+        if not request.job:
+            for item in await self._jobs.recent(request.limit):
+                yield item
+            return
+        async with aclosing(self._jobs.follow(request.job)) as items:
+            async for item in items:
+                yield item
+
+    async def _embed(self, request: EmbedRequest, context: CallContext) -> AsyncGenerator[EmbedItem, None]:
+        yield await self._engine.embed(request.texts, request.purpose, context.headers.deadline_s)
+
+    async def _search(self, request: SearchRequest, context: CallContext) -> AsyncGenerator[SearchItem, None]:
+        if not request.query.strip():
+            raise InvalidInput("query: empty")
+        if not 0 < request.limit <= MAX_SEARCH_LIMIT:
+            raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_SEARCH_LIMIT}")
+        language = request.language or detect_language(request.query)
+        wanted = request.limit * CANDIDATES
+        keywords = asyncio.create_task(self._store.keyword_search(request.query, wanted, language))
+        near, degraded = await self._near(request.query, wanted, context.headers.deadline_s)
+        yield SearchItem(await self._fused(await keywords, near, language, request.limit), degraded)
+
+    async def _near(self, query: str, limit: int, deadline_s: float) -> tuple[list[tuple[RecordId, float]], str]:
+        try:
+            item = await self._engine.embed([query], "query", min(deadline_s, QUERY_EMBED_S))
+            return await self._index.search(item.model, item.vectors[0], limit), ""
+        except (Unavailable, DeadlineExceeded) as error:
+            return [], f"vectors: {error}"
+
+    async def _fused(
+        self,
+        keywords: list[tuple[RecordId, float]],
+        near: list[tuple[RecordId, float]],
+        language: str,
+        limit: int,
+    ) -> list[Hit]:
+        ids = list(dict.fromkeys([record for record, _ in [*keywords, *near]]))
+        passages = {RecordId(p.id): p for p in await self._store.passages(ids)}
+        info = self._engine.info()
+        ranked = fuse(
+            keywords,
+            near,
+            languages={record: passage.language for record, passage in passages.items()},
+            query_language=language,
+            model=info.model if info else "",
+        )
+        found_by = {"keywords": {record for record, _ in keywords}, "vectors": {record for record, _ in near}}
+        return [
+            Hit(passages[record], score, [way for way, found in found_by.items() if record in found])
+            for record, score in ranked
+            if record in passages
+        ][:limit]
+
+    async def _keep(
+        self, document: ParsedDocument, chunks: list[Chunk], progress: Callable[[int, int], None]
+    ) -> None:
+        """Write a document's records, then embed them; without an engine the embedding comes later."""
+        bodies = [
+            (PASSAGE, "", PassageBody(document.sha256, c.page, c.start, c.end, c.text, c.language)) for c in chunks
+        ]
+        records = await self._store.append_many(bodies)
+        body = DocumentBody(
+            document.sha256,
+            document.file,
+            document.size_bytes,
+            document.pages,
+            document.language,
+            added_at=time.time(),
+            passages=len(chunks),
+        )
+        await self._store.append(DOCUMENT, "", body)
+        try:
+            await self._embedding.embed([RecordId(f"{r.origin}:{r.seq}") for r in records], progress)
+        except (Unavailable, DeadlineExceeded) as error:
+            log.info("%d passages are embedded later: %s", len(records), error)
+
+    async def _rebuild(self) -> JobResult:
+        info = self._engine.info()
+        if info is None:
+            return JobResult(0, "the embedding model is not loaded", ok=False)
+        counts = await self._store.counts()
+        stale = [model for model in counts.vectors if model != info.model]
+        missing = await self._embedding.missing()
+        for model in stale:
+            await self._store.forget_model(model)
+        return JobResult(missing + len(stale), f"{missing} passages embedded, {len(stale)} stale models dropped")
+
+    async def _check_index(self) -> JobResult:
+        try:
+            problems = await self._index.check()
+        except TarsdError as error:
+            return JobResult(0, f"index: {error}", ok=False)
+        return JobResult(0, "; ".join(problems) or "index agrees with the records", ok=not problems)

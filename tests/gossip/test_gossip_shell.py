@@ -1,0 +1,280 @@
+"""Two and three real `Gossip`s in one process: real sockets, real files, real multicast on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+import uvloop
+
+from tarsd import config
+from tarsd.errors import ConfigError, PeerLost
+from tarsd.gossip.member import Address, Load, Member, State
+from tarsd.gossip.shell import Gossip
+from tarsd.identity.peer import PeerIdentity
+from tarsd.names import Capability, NodeId, NodeName, Zone
+
+CHAT = Capability("chat")
+
+
+class Who:
+    """As much of an identity as gossip needs."""
+
+    def __init__(self, name: str, cluster: str = "0123456789abcdef", zone: Zone = Zone.CORE) -> None:
+        self.name = NodeName(name)
+        self.node_id = NodeId(name.encode().hex().ljust(32, "0"))
+        self.zone = zone
+        self.cluster = cluster
+
+    def as_peer(self) -> PeerIdentity:
+        return PeerIdentity(self.node_id, self.name, self.zone)
+
+
+class Wire:
+    """Stands in for mutual TLS: carries greetings between the gossips that are up, each at its port."""
+
+    def __init__(self) -> None:
+        self.up: dict[int, tuple[Who, Gossip]] = {}
+        self.greetings = 0
+
+    def caller(self, who: Who) -> Callable[..., object]:
+        async def hello(address: Address, body: bytes, expected: NodeId | None) -> tuple[PeerIdentity, bytes]:
+            self.greetings += 1
+            await asyncio.sleep(0)
+            if address[1] not in self.up:
+                raise PeerLost(f"nobody at {address}")
+            callee, gossip = self.up[address[1]]
+            if expected is not None and expected != callee.node_id:
+                raise PeerLost("somebody else lives there")
+            return callee.as_peer(), await gossip.handle_hello(body, who.as_peer(), ("127.0.0.1", 50000))
+
+        return hello
+
+
+class Node:
+    def __init__(self, wire: Wire, who: Who, folder: Path, *, mdns: bool = True, seeds: tuple[str, ...] = ()) -> None:
+        network = config.Network(
+            listen=("127.0.0.1",), port=0, seeds=seeds, mdns=mdns, mdns_interfaces=("127.0.0.1",)
+        )
+        self.wire, self.who = wire, who
+        self.gossip = Gossip(
+            who, config.Gossip(), network, folder / who.name, hello=wire.caller(who), rng=Random(who.name)
+        )
+
+    async def start(self, port: int = 0) -> None:
+        await self.gossip.start(port)
+        self.wire.up[self.gossip.port] = (self.who, self.gossip)
+
+    async def stop(self) -> None:
+        self.wire.up.pop(self.gossip.port, None)
+        await self.gossip.stop()
+
+    async def kill(self) -> None:
+        """End as SIGKILL ends a process: no goodbye, the port closed."""
+        self.wire.up.pop(self.gossip.port, None)
+        running = self.gossip._running
+        self.gossip._udp.close()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        self.gossip._running = None
+
+    async def sees(self, other: Node, state: State, within_s: float = 10.0) -> float:
+        """Wait until this node believes `other` to be in `state`; returns how long it took."""
+        begin = time.monotonic()
+        await self.until(lambda member: member.node == other.who.node_id and member.state is state, within_s)
+        return time.monotonic() - begin
+
+    async def until(self, condition: Callable[[Member], bool], within_s: float = 10.0) -> Member:
+        found: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+
+        def look(member: Member) -> None:
+            if not found.done() and condition(member):
+                found.set_result(member)
+
+        end = self.gossip.subscribe(look)
+        for member in self.gossip.members():
+            look(member)
+        try:
+            async with asyncio.timeout(within_s):
+                return await found
+        finally:
+            end()
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncGenerator[None, None]:
+    try:
+        for node in nodes:
+            await node.start()
+        yield
+    finally:
+        for node in nodes:
+            await node.stop()
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+async def test_two_nodes_find_each_other_by_multicast_within_two_seconds(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    pc1.gossip.advertise({CHAT: {"model": "small", "context_tokens": 8192}}, ["cognitive"], "1.0")
+    async with running(pc1, pc2):
+        took_s = await pc2.sees(pc1, State.ALIVE) + await pc1.sees(pc2, State.ALIVE)
+        member = pc2.gossip.member(pc1.who.node_id)
+    assert took_s < 2.0
+    assert member.zone is Zone.CORE
+    assert member.capabilities[CHAT] == {"model": "small", "context_tokens": 8192}
+    assert (member.roles, member.version) == (("cognitive",), "1.0")
+    assert member.addresses[0] == ("127.0.0.1", pc1.gossip.port)
+
+
+async def test_nodes_of_two_clusters_do_not_meet(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    other = Node(wire, Who("other", cluster="fedcba9876543210"), tmp_path)
+    async with running(other, pc1, pc2):
+        await pc2.sees(pc1, State.ALIVE)
+        assert pc1.gossip.member(other.who.node_id) is None
+        assert other.gossip.member(pc1.who.node_id) is None
+
+
+async def test_a_seed_serves_where_multicast_does_not(wire: Wire, tmp_path: Path) -> None:
+    pc1 = Node(wire, Who("pc1"), tmp_path, mdns=False)
+    async with running(pc1):
+        pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=(f"localhost:{pc1.gossip.port}",))
+        async with running(pc2):
+            assert await pc2.sees(pc1, State.ALIVE) < 1.0
+
+
+async def test_load_and_changed_capabilities_reach_the_other_node(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    async with running(pc1, pc2):
+        await pc2.sees(pc1, State.ALIVE)
+        await pc1.sees(pc2, State.ALIVE)
+        pc1.gossip.set_load(Load(queued=3, running=1, tokens_per_s=40.5))
+        begin = time.monotonic()
+        pc1.gossip.advertise({CHAT: {"model": "other"}}, [], "2")
+        member = await pc2.until(lambda member: member.capabilities.get(CHAT) == {"model": "other"}, 2.0)
+        assert time.monotonic() - begin < 0.3
+        while member.load is None or member.load.queued != 3:
+            async with asyncio.timeout(2.0):
+                await asyncio.sleep(0.02)
+            member = pc2.gossip.member(pc1.who.node_id)
+        assert member.load.tokens_per_s == 40.5
+        assert time.monotonic() - begin < 1.5
+
+
+async def test_a_killed_node_is_suspect_in_300_ms_and_dead_after_the_floor(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    async with running(pc1, pc2):
+        await pc1.sees(pc2, State.ALIVE)
+        await pc2.sees(pc1, State.ALIVE)
+        killing = asyncio.create_task(pc2.kill())
+        # The next ping is up to T' away; it is what the kernel refuses.
+        assert await pc1.sees(pc2, State.SUSPECT) < 0.8
+        assert pc1.gossip.member(pc2.who.node_id).reason == "nobody listens at its port"
+        assert 1.9 < await pc1.sees(pc2, State.DEAD) < 2.5
+        await killing
+
+
+async def test_a_goodbye_is_heard_at_once(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    async with running(pc1, pc2):
+        await pc1.sees(pc2, State.ALIVE)
+        await pc2.sees(pc1, State.ALIVE)
+        begin = time.monotonic()
+        leaving = asyncio.create_task(pc2.stop())
+        await pc1.sees(pc2, State.LEFT)
+        assert time.monotonic() - begin < 0.2
+        await leaving
+        assert pc1.gossip.member(pc2.who.node_id).reason == "it said goodbye (stop)"
+
+
+async def test_a_restarted_node_is_back_within_a_second_with_a_higher_generation(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path, mdns=False), Node(wire, Who("pc2"), tmp_path, mdns=False)
+    async with running(pc1):
+        pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=(f"127.0.0.1:{pc1.gossip.port}",))
+        await pc2.start()
+        await pc1.sees(pc2, State.ALIVE)
+        await pc2.sees(pc1, State.ALIVE)
+        await pc2.gossip._write_table()
+        await pc2.kill()
+        await pc1.sees(pc2, State.DEAD)
+        again = Node(wire, Who("pc2"), tmp_path, mdns=False)  # no seed, no multicast: the table knows
+        async with running(again):
+            assert await pc1.sees(again, State.ALIVE) < 1.0
+            assert await again.sees(pc1, State.ALIVE) < 1.0
+            assert pc1.gossip.member(again.who.node_id).generation == 2
+
+
+async def test_three_nodes_meet_through_one_seed(wire: Wire, tmp_path: Path) -> None:
+    pc1 = Node(wire, Who("pc1"), tmp_path, mdns=False)
+    async with running(pc1):
+        seeds = (f"127.0.0.1:{pc1.gossip.port}",)
+        pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=seeds)
+        pc3 = Node(wire, Who("pc3"), tmp_path, mdns=False, seeds=seeds)
+        async with running(pc2, pc3):
+            for a in (pc1, pc2, pc3):
+                for b in (pc1, pc2, pc3):
+                    await a.sees(b, State.ALIVE, 3.0)
+
+
+async def test_garbage_is_never_answered(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+    async with running(pc1, pc2):
+        await pc1.sees(pc2, State.ALIVE)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.1", 0))
+            stranger.setblocking(False)
+            before = pc1.gossip.refused_datagrams
+            forged = bytes([1, 0]) + bytes.fromhex(pc2.who.node_id)[:8] + (99).to_bytes(8, "big") + bytes(40)
+            for data in (b"", b"x", bytes(100), forged, bytes(2000)):
+                stranger.sendto(data, ("127.0.0.1", pc1.gossip.port))
+            async with asyncio.timeout(2.0):
+                while pc1.gossip.refused_datagrams < before + 5:
+                    await asyncio.sleep(0.01)
+            with pytest.raises(BlockingIOError):
+                stranger.recv(1)
+        assert pc1.gossip.member(pc2.who.node_id).state is State.ALIVE
+
+
+async def test_a_taken_port_is_named(wire: Wire, tmp_path: Path) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path, mdns=False), Node(wire, Who("pc2"), tmp_path, mdns=False)
+    async with running(pc1):
+        with pytest.raises(ConfigError, match="network.port"):
+            await pc2.gossip.start(pc1.gossip.port)
+
+
+def test_the_same_works_on_uvloop(tmp_path: Path) -> None:
+    async def journey() -> tuple[float, float]:
+        wire = Wire()
+        pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
+        async with running(pc1, pc2):
+            await pc1.sees(pc2, State.ALIVE)
+            await pc2.sees(pc1, State.ALIVE)
+            killing = asyncio.create_task(pc2.kill())
+            suspect_s = await pc1.sees(pc2, State.SUSPECT)
+            dead_s = await pc1.sees(pc2, State.DEAD)
+            await killing
+            again = Node(wire, Who("pc2"), tmp_path)
+            async with running(again):
+                await pc1.sees(again, State.ALIVE, 3.0)
+                # The socket that saw refusals still reads: the new boot is measured by datagram.
+                await pc1.until(lambda member: member.node == again.who.node_id and member.generation == 2)
+                begin = time.monotonic()
+                while pc1.gossip.member(again.who.node_id).load_age_s > 0.4 or time.monotonic() - begin < 0.6:
+                    await asyncio.sleep(0.02)
+                    assert time.monotonic() - begin < 3.0
+        return suspect_s, dead_s
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        suspect_s, dead_s = runner.run(journey())
+    assert suspect_s < 0.8
+    assert dead_s < 2.5
