@@ -99,7 +99,8 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except errors.TarsdError as error:
         return error_reply(error, request.path)
     except web.HTTPException as error:
-        body = error_body(errors.InvalidInput(f"{request.method} {request.path}: {error.reason}"), request.path)
+        kind = errors.NotFound if error.status == 404 else errors.InvalidInput
+        body = error_body(kind(f"{request.method} {request.path}: {error.reason}"), request.path)
         reply = json_reply(body, status=error.status)
         if "Allow" in error.headers:
             reply.headers["Allow"] = error.headers["Allow"]

@@ -1,9 +1,12 @@
 """llama.cpp in a worker: imported there only.
 
 Rules
-1. The prompt is evaluated in slices that take about `_SLICE_S`, and between them the call can be cancelled.
+1. The prompt is evaluated in slices that take about `_SLICE_S`, and between them the call can be cancelled. Logits are
+   asked for after the last one only: the head costs more than all else that slicing adds.
 2. What the context holds already of a prompt (the conversation so far) is not evaluated again.
-3. The answer ends at the model's own end tokens, at a stop string, at `max_tokens`, or when the context is full.
+3. A request with a seed gets the same answer each time: it reuses nothing and its slices are of one size, since the
+   same numbers summed up in other batches round otherwise.
+4. The answer ends at the model's own end tokens, at a stop string, at `max_tokens`, or when the context is full.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ from tarsd.engines.text import StopFilter, Utf8
 from tarsd.errors import EngineUnavailable, InvalidInput
 from tarsd.wire import decode, encode
 
-_SLICE_S = 0.25
-_FIRST_SLICE_TOKENS = 32
+_SLICE_S = 0.4
+_FIRST_SLICE_TOKENS = 64
 _MIN_SLICE_TOKENS = 16
 _BATCH_TOKENS = 512
 _PIECE_BYTES = 512  # the longest token of any known vocabulary is half of it
@@ -49,6 +52,7 @@ class LlamaCppWorker:
             llama_cpp.llama_model_is_recurrent(self._llama.model) or llama_cpp.llama_model_is_hybrid(self._llama.model)
         )
         self._slice_tokens = _FIRST_SLICE_TOKENS
+        self._batch = llama_cpp.llama_batch_init(_BATCH_TOKENS, 0, 1)
         self._defuser = Defuser(_control_strings(self._vocab))
         self._template = _template(self._llama)
 
@@ -64,11 +68,12 @@ class LlamaCppWorker:
             raise InvalidInput(
                 f"messages: {len(prompt)} tokens do not fit the model's context of {self._context_tokens} tokens"
             )
-        yield from self._evaluate(prompt)
+        yield from self._evaluate(prompt, repeatably=asked.seed is not None)
         yield from self._answer(asked, prompt)
 
     def close(self) -> None:
         """Free the model."""
+        llama_cpp.llama_batch_free(self._batch)
         self._llama.close()
 
     def _answer(self, asked: ChatRequest, prompt: list[int]) -> Iterator[bytes]:
@@ -118,17 +123,37 @@ class LlamaCppWorker:
         except (jinja2.TemplateError, ValueError) as error:
             raise InvalidInput(f"messages: the model's chat template refuses them: {error}") from error
 
-    def _evaluate(self, prompt: list[int]) -> Iterator[bytes]:
-        """Bring the context to the end of `prompt`, with places to cancel (rules 1 and 2)."""
-        self._llama.n_tokens = self._reusable(prompt)
+    def _evaluate(self, prompt: list[int], *, repeatably: bool) -> Iterator[bytes]:
+        """Bring the context to the end of `prompt`, with places to cancel (rules 1 to 3)."""
+        self._llama.n_tokens = 0 if repeatably else self._reusable(prompt)
         if self._llama.n_tokens == 0:
             self._llama.reset()
         while (done := self._llama.n_tokens) < len(prompt):
             yield b""
             before = time.perf_counter()
-            part = prompt[done : done + self._slice_tokens]
-            self._llama.eval(part)
+            part = prompt[done : done + (_FIRST_SLICE_TOKENS if repeatably else self._slice_tokens)]
+            if done + len(part) == len(prompt):
+                self._llama.eval(part)
+                return
+            self._take(part)
             self._slice_tokens = _next_slice(len(part), time.perf_counter() - before)
+
+    def _take(self, part: list[int]) -> None:
+        """Bring `part` into the context without logits, which `Llama.eval` always computes."""
+        llama, batch, done = self._llama, self._batch, self._llama.n_tokens
+        llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(llama.ctx), -1, done, -1)
+        batch.n_tokens = len(part)
+        for index, token in enumerate(part):
+            batch.token[index] = token
+            batch.pos[index] = done + index
+            batch.seq_id[index][0] = 0
+            batch.n_seq_id[index] = 1
+            batch.logits[index] = 0
+        failed = llama_cpp.llama_decode(llama.ctx, batch)
+        if failed:
+            raise EngineUnavailable(f"llama.cpp cannot evaluate the prompt (llama_decode: {failed})")
+        llama.input_ids[done : done + len(part)] = part
+        llama.n_tokens = done + len(part)
 
     def _reusable(self, prompt: list[int]) -> int:
         """Return how many tokens of `prompt` are in the context already; the last one is always evaluated anew."""

@@ -37,7 +37,7 @@ def decode(data: bytes) -> Message:
         raise WireError(f"a message of {len(data)} bytes is over {MAX_MESSAGE_BYTES}")
     try:
         return _MESSAGES.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a gossip message: {error}") from error
 
 
@@ -52,5 +52,5 @@ def decode_hello(data: bytes) -> Hello:
         raise WireError(f"a greeting of {len(data)} bytes is over {MAX_HELLO_BYTES}")
     try:
         return _HELLOS.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a greeting: {error}") from error

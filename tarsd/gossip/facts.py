@@ -95,7 +95,7 @@ class Facts:
                 self.roles = tuple(_TEXTS.decode(fact.value))
             elif fact.key == _VERSION:
                 self.release = _TEXT.decode(fact.value)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
 
 

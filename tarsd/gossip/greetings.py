@@ -213,6 +213,7 @@ class Greetings:
         peer.doubted = False
         if is_new_boot:
             peer.suspicion, peer.next_round = None, now
+            peer.confirmed(now)
             self._roster.set_state(peer, State.ALIVE, now, "greeted")
         else:
             self._verdicts.heard(peer, now)

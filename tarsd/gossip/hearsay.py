@@ -13,7 +13,7 @@ Rules
 from __future__ import annotations
 
 from tarsd.gossip.member import State
-from tarsd.gossip.messages import Claim, Word
+from tarsd.gossip.messages import Claim, Leave, Word
 from tarsd.gossip.peer import Peer
 from tarsd.gossip.prober import SILENCE_S, Prober
 from tarsd.gossip.proof import claim_statement
@@ -44,10 +44,23 @@ class Hearsay:
             else:
                 self._of_another(claim, teller, now)
 
+    def goodbye(self, peer: Peer, leave: Leave, now: float) -> None:
+        """It said itself that it goes; whom its datagrams did not reach shall know too."""
+        if peer.state is State.LEFT or leave.generation != peer.generation:
+            return
+        peer.incarnation = max(peer.incarnation, leave.incarnation)
+        back = f", back in {leave.expect_back_ms / 1000:.0f} s" if leave.expect_back_ms else ""
+        self._verdicts.left(peer, now, f"it said goodbye ({leave.reason}{back})")
+        self._whispers.tell(Claim(peer.raw, Word.LEFT, leave.generation, leave.incarnation, peer.raw, leave.proof))
+
     def refute(self, word: Word, generation: int, incarnation: int, now: float) -> bool:
         """Answer what is said against ourselves (rule 6); says whether there was anything to answer."""
         me = self._roster.me
-        if generation != me.generation or incarnation < me.incarnation or word is Word.ALIVE or me.leaving:
+        if generation != me.generation or word is Word.ALIVE or me.leaving:
+            return False
+        if incarnation < me.incarnation:
+            # Refuted already, but our word did not get there.
+            self._whispers.remind(me.claim())
             return False
         me.incarnation = incarnation + 1
         self._roster.health.worse()

@@ -19,7 +19,7 @@ from tarsd.names import NodeId
 LOOK_EVERY_S = 3.0
 SUSPENDED_S = 1.0
 
-# Bridges and pairs that lead to containers and virtual machines of this computer only.
+# Bridges and pairs that lead to containers and virtual machines of this computer only; told when there is nothing else.
 _INNER = ("docker", "br-", "veth", "virbr", "cni", "lxc", "podman", "lo")
 
 
@@ -27,11 +27,9 @@ def own_hosts(listen: Sequence[str]) -> tuple[str, ...]:
     """Return the IP addresses at which others may reach a listener: `listen` itself, or every interface's."""
     hosts = [host for host in listen if not ipaddress.ip_address(host.partition("%")[0]).is_unspecified]
     families = {6 if ":" in host else 4 for host in listen if host not in hosts}
-    states = psutil.net_if_stats() if families else {}
-    for interface, addresses in psutil.net_if_addrs().items() if families else ():
-        if interface.startswith(_INNER) or not states[interface].isup:
-            continue
-        hosts += [entry.address for entry in addresses if _reachable(entry.family, entry.address, families)]
+    if families:
+        outer = _interface_hosts(families, inner=False)
+        hosts += outer or _interface_hosts(families, inner=True)
     return tuple(dict.fromkeys(hosts))
 
 
@@ -44,6 +42,14 @@ def multicast_hosts(network: config.Network) -> tuple[str, ...]:
     """Return the IPv4 addresses of the interfaces where mDNS is to be spoken."""
     hosts = network.mdns_interfaces or own_hosts(network.listen)
     return tuple(host for host in hosts if ":" not in host)
+
+
+def _interface_hosts(families: set[int], *, inner: bool) -> list[str]:
+    states, hosts = psutil.net_if_stats(), []
+    for interface, addresses in psutil.net_if_addrs().items():
+        if interface in states and states[interface].isup and (inner or not interface.startswith(_INNER)):
+            hosts += [entry.address for entry in addresses if _reachable(entry.family, entry.address, families)]
+    return hosts
 
 
 def _reachable(family: int, host: str, families: set[int]) -> bool:

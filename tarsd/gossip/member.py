@@ -110,5 +110,15 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         return self.state is State.ALIVE and self.zone is not None and self.hold_s <= 0.0 and not self.one_way
 
 
+class Met(msgspec.Struct, frozen=True):
+    """A node that was greeted once: what is kept of it across restarts."""
+
+    node: NodeId
+    name: NodeName
+    zone: Zone
+    addresses: list[Address]
+    generation: int
+
+
 def _fit(number: float, most: int) -> int:
     return max(0, min(int(number), most))

@@ -14,7 +14,7 @@ from tarsd.gossip.effects import Effect
 from tarsd.gossip.facts import as_facts
 from tarsd.gossip.greetings import Greeter, Greetings
 from tarsd.gossip.hearsay import Hearsay
-from tarsd.gossip.member import Address, Attribute, Load, Member, State
+from tarsd.gossip.member import Address, Attribute, Load, Member, Met, State
 from tarsd.gossip.messages import (
     Ack,
     Busy,
@@ -37,7 +37,7 @@ from tarsd.gossip.repair import Repair
 from tarsd.gossip.roster import Me, Roster, Tuning
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.verdicts import Verdicts
-from tarsd.names import Capability, NodeId, NodeName, Zone
+from tarsd.names import Capability, NodeId
 
 BUSY_MAX_S = 60.0  # nobody may ask for more patience at once
 
@@ -67,14 +67,23 @@ class Membership:
         self._greetings.seed(list(seeds), now)
         return self.tick(now)
 
-    def restore(
-        self, node: NodeId, name: NodeName, zone: Zone, addresses: Iterable[Address], generation: int, now: float
-    ) -> None:
-        """Know, from the table, somebody who was met in an earlier boot."""
-        peer = self.roster.peer(node, now)
-        peer.name, peer.zone, peer.generation = name, zone, generation
-        peer.hint(tuple(addresses))
-        self._greetings.restore(peer, now)
+    def restore(self, met: Iterable[Met], now: float) -> list[Effect]:
+        """Know, from the table, who was met in earlier boots; before `start`."""
+        for known in met:
+            if known.node != self.me.node:
+                peer = self.roster.peer(known.node, now)
+                peer.name, peer.zone, peer.generation = known.name, known.zone, known.generation
+                peer.hint(tuple(known.addresses))
+                self._greetings.restore(peer, now)
+        return self.roster.drain()
+
+    def met(self) -> list[Met]:
+        """Return what the table has to hold: everybody whose certificate was ever seen."""
+        return [
+            Met(peer.node, peer.name, peer.zone, peer.addresses, peer.generation)
+            for peer in self.roster.peers.values()
+            if peer.zone is not None
+        ]
 
     def advertise(
         self,
@@ -243,7 +252,7 @@ class Membership:
             case Delta():
                 self._repair.delta(message, peer, now)
             case Leave():
-                self._verdicts.left(peer, now, _goodbye(message))
+                self._hearsay.goodbye(peer, message, now)
             case Busy():
                 peer.busy_until = now + min(message.for_ms / 1000, BUSY_MAX_S)
 
@@ -252,8 +261,3 @@ class Membership:
         peer.load, peer.load_at = Load.unpack(message.load), now
         self._hearsay.hear(message.claims, peer, now)
         self._repair.compare(peer, message.state_hash, now)
-
-
-def _goodbye(message: Leave) -> str:
-    back = f", back in {message.expect_back_ms / 1000:.0f} s" if message.expect_back_ms else ""
-    return f"it said goodbye ({message.reason}{back})"

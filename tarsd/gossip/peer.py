@@ -105,6 +105,10 @@ class Peer:
             self.key, self.mark = key, hashlib.blake2b(key, digest_size=8).digest()
         return self.mark
 
+    def confirmed(self, now: float) -> None:
+        """Our pings arrive there, or it is too early to say that they do not."""
+        self.first_unheard_seq, self.silent_since = 0, now
+
     def one_way(self, now: float) -> bool:
         """Whether we hear it while it does not hear us."""
         return now - self.heard_at < 1.0 and now - self.silent_since > ONE_WAY_AFTER_S

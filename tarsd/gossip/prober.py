@@ -31,6 +31,7 @@ FAVOUR_S = 0.4  # a helper waits so long for the target before it says Nack
 FAVOURS_MAX = 64  # guards against being made to ping the world
 KEEP_PING_S = 5.0  # a later answer is still proof of life, but measures nothing
 GREET_GAP_S = 1.0
+DOUBT_GAP_S = 0.4  # below T': where UDP is blocked, greetings over TCP are the pings
 
 
 class Round:
@@ -95,7 +96,7 @@ class Prober:
         """Yield whose round begins (rule 1)."""
         alive = self._roster.alive()
         if len(alive) < self._roster.tuning.mesh_up_to:
-            return [peer for peer in alive if now >= peer.next_round]
+            return [peer for peer in alive if now >= peer.next_round and peer.node not in self._rounds]
         if now < self._next_turn:
             return []
         self._next_turn = now + self._roster.tuning.probe_interval_s * self._roster.health.stretch
@@ -142,12 +143,16 @@ class Prober:
         if not self._roster.health.may_accuse(now):
             return
         peer.doubted = True
-        self.greet(peer, now, "it does not answer pings")
+        self.greet(peer, now, "it does not answer pings", gap_s=DOUBT_GAP_S)
         self._judge_doubt(peer, now)
 
     def _judge_doubt(self, peer: Peer, now: float) -> None:
         silence_s = now - peer.evidence_at
-        if silence_s >= SILENCE_S and now >= peer.busy_until and self._roster.health.may_accuse(now):
+        if (
+            silence_s >= SILENCE_S * self._roster.health.stretch
+            and now >= peer.busy_until
+            and self._roster.health.may_accuse(now)
+        ):
             self._verdicts.suspect(peer, now, "no answer to pings")
 
     def _press(self, peer: Peer, now: float) -> None:
@@ -156,6 +161,7 @@ class Prober:
         if peer.state is State.SUSPECT and now >= peer.next_fast:
             peer.next_fast = now + FAST_EVERY_S
             self.ping(peer, now)
+            self.greet(peer, now, "it is suspect", gap_s=DOUBT_GAP_S)
 
     def _expire(self, now: float) -> None:
         for node, (until, reason, by) in list(self._verifying.items()):
@@ -187,8 +193,7 @@ class Prober:
         """Answer a ping, and see whether it says that ours arrive."""
         peer.heard_seq = ping.seq
         if peer.first_unheard_seq and ping.heard >= peer.first_unheard_seq:
-            peer.first_unheard_seq = 0
-            peer.silent_since = now
+            peer.confirmed(now)
         claims = self._whispers.for_receiver(peer)
         self._roster.send(peer, Ack(ping.seq, self._roster.me.packed_load, self._roster.state_hash(), claims))
 
@@ -199,7 +204,7 @@ class Prober:
             return
         peer.path.answered(now - sent_at)
         peer.path.tried(answered=True)
-        peer.first_unheard_seq, peer.silent_since = 0, now
+        peer.confirmed(now)
         self._rounds.pop(peer.node, None)
         self._roster.health.better()
         favour = self._favours.pop(seq, None)

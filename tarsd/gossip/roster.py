@@ -46,12 +46,15 @@ class Me:
         self.packed_load = self.load.pack()
         self.addresses: tuple[Address, ...] = ()
         self.leaving = False
+        self._claim: Claim | None = None
 
     def claim(self) -> Claim:
-        """Return this node's own word that it lives (or leaves)."""
-        word = Word.LEFT if self.leaving else Word.ALIVE
-        proof = self.notary.sign(claim_statement(self.raw, word, self.generation, self.incarnation))
-        return Claim(self.raw, word, self.generation, self.incarnation, self.raw, proof)
+        """Return this node's own word that it lives, signed once for each incarnation."""
+        known = self._claim
+        if known is None or (known.generation, known.incarnation) != (self.generation, self.incarnation):
+            proof = self.notary.sign(claim_statement(self.raw, Word.ALIVE, self.generation, self.incarnation))
+            self._claim = known = Claim(self.raw, Word.ALIVE, self.generation, self.incarnation, self.raw, proof)
+        return known
 
     def state_mark(self) -> bytes:
         """Return this node's share of the state hash, which others compute in the same way."""

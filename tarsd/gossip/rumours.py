@@ -37,6 +37,11 @@ class Whispers:
         self._told[claim.node] = 0
         self._next_push = 0.0
 
+    def remind(self, claim: Claim) -> None:
+        """Spread `claim` again where it is not being told anyway."""
+        if claim.node not in self._told:
+            self.tell(claim)
+
     def accuse(self, peer: Peer, word: Word) -> None:
         """Spread this node's own suspicion or verdict."""
         self.tell(Claim(peer.raw, word, peer.generation, peer.incarnation, self._roster.me.raw))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
-import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tarsd import config
-from tarsd.errors import StorageError, TarsdError, Unavailable
+from tarsd.errors import StorageError, Unavailable
 from tarsd.gossip.effects import Alarm, Greet, KeepGeneration, MemberChanged, Remember
+from tarsd.gossip.errands import Errands, Hello, as_address, plain_host
 from tarsd.gossip.greetings import Greeter
 from tarsd.gossip.interfaces import NetworkWatch, own_addresses
 from tarsd.gossip.member import Address, Attribute, Load, Member
@@ -27,46 +25,18 @@ from tarsd.gossip.proof import Ed25519Notary
 from tarsd.gossip.roster import Me, Tuning
 from tarsd.gossip.sessions import Sessions
 from tarsd.gossip.station import Datagram, Order, Station
-from tarsd.gossip.table import Table, as_met
+from tarsd.gossip.table import Table
 from tarsd.gossip.udp import Udp
-from tarsd.identity.peer import PeerIdentity
-from tarsd.names import Capability, NodeId, NodeName, Zone
+from tarsd.identity import Identity, PeerIdentity
+from tarsd.names import Capability, NodeId
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 BUSY_TICK_S = 0.02
-GREETINGS_AT_ONCE = 16  # guards sockets and CPU: each is a TLS handshake
-GREETING_S = 3.0
 GOODBYES = 3  # datagrams get lost
 GOODBYE_GAP_S = 0.03
 WRITE_GAP_S = 0.5  # changes within it become one write of the table
-
-Hello = Callable[[Address, bytes, NodeId | None], Awaitable[tuple[PeerIdentity, bytes]]]
-
-
-class Self(Protocol):
-    """What gossip needs of this node's identity."""
-
-    @property
-    def node_id(self) -> NodeId:
-        """This node's id."""
-        ...
-
-    @property
-    def name(self) -> NodeName:
-        """Its human name."""
-        ...
-
-    @property
-    def zone(self) -> Zone:
-        """The zone in its certificate."""
-        ...
-
-    @property
-    def cluster(self) -> str:
-        """The short id of its cluster."""
-        ...
 
 
 class Gossip:
@@ -79,7 +49,7 @@ class Gossip:
 
     def __init__(
         self,
-        identity: Self,
+        identity: Identity,
         settings: config.Gossip,
         network: config.Network,
         data_dir: Path,
@@ -90,17 +60,15 @@ class Gossip:
         self._identity = identity
         self._settings = settings
         self._network = network
-        self._hello = hello
         self._rng = rng or Random()  # noqa: S311 - spreads load, keeps no secret
         self._table = Table(data_dir / "gossip")
         self._udp = Udp(self._received, self._refused)
+        self._errands = Errands(hello, self._table)
         self._watch = NetworkWatch(identity.node_id, identity.cluster, network, self._found, self._network_changed)
         self._station: Station | None = None
-        self._zones: dict[NodeId, Zone] = {}  # of everybody in the table
         self._callbacks: list[Callable[[Member], None]] = []
         self._pending: tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str] = ({}, (), "")
         self._load = Load()
-        self._greeting: set[NodeId | Address] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
         self._dirty = asyncio.Event()
@@ -119,13 +87,9 @@ class Gossip:
         met = await asyncio.to_thread(self._table.read)
         self._station = self._make_station(generation)
         self.port = self._udp.open(self._network.listen, port)
-        membership, now = self._station.membership, time.monotonic()
-        for known in met:
-            if known.node != self._identity.node_id:
-                self._zones[known.node] = known.zone
-                addresses = [(host, number) for host, number in known.addresses]
-                membership.restore(known.node, known.name, known.zone, addresses, known.generation, now)
-        self._advertise_pending(membership, now)
+        now = time.monotonic()
+        self._carry(self._station.orders(self._station.membership.restore(met, now)))
+        self._advertise_pending(self._station.membership, now)
         self.last_tick_s = now
         self._running = asyncio.create_task(self._run(), name="gossip")
 
@@ -173,7 +137,7 @@ class Gossip:
 
     def _started(self) -> list[Order]:
         assert self._station is not None
-        seeds = [_as_address(seed) for seed in self._network.seeds]
+        seeds = [as_address(seed) for seed in self._network.seeds]
         addresses = own_addresses(self._network.listen, self.port)
         return self._station.orders(self._station.membership.start(time.monotonic(), self.port, addresses, seeds))
 
@@ -230,8 +194,7 @@ class Gossip:
         """Answer a greeting that came over mutual TLS from `peer`; raises `WireError` for what is none."""
         if self._station is None or self._running is None:
             raise Unavailable("this node is just starting or stopping")
-        greeter = Greeter(peer.node_id, peer.name, peer.zone, _plain_host(address[0]))
-        self._zones[peer.node_id] = peer.zone
+        greeter = Greeter(peer.node_id, peer.name, peer.zone, plain_host(address[0]))
         answer, orders = self._station.greeted(greeter, body, time.monotonic())
         self._carry(orders)
         return answer
@@ -244,7 +207,7 @@ class Gossip:
                 case Datagram(data, address):
                     self._udp.send(data, address)
                 case Greet():
-                    self._begin_greeting(order)
+                    self._greet(order)
                 case MemberChanged(member):
                     self._tell(member)
                 case Remember():
@@ -252,7 +215,11 @@ class Gossip:
                 case Alarm(text):
                     log.warning("%s", text)
                 case KeepGeneration():
-                    pass  # was written before these orders were carried out: see `_greet`
+                    pass  # `Errands` wrote it before it handed over these orders
+
+    def _greet(self, order: Greet) -> None:
+        if self._tasks is not None and self._station is not None and self._errands.begin(order):
+            self._tasks.create_task(self._errands.run(order, self._station, self._carry), name=f"greet {order.node}")
 
     def _tell(self, member: Member) -> None:
         log.debug("%s is %s: %s", member.name, member.state, member.reason)
@@ -282,43 +249,6 @@ class Gossip:
             membership, now = self._station.membership, time.monotonic()
             self._carry(self._station.orders(membership.network_changed(addresses, now)))
 
-    # --- greetings --------------------------------------------------------------------------------------------------
-
-    def _begin_greeting(self, greet: Greet) -> None:
-        key: NodeId | Address = greet.node or greet.addresses[0]
-        if self._tasks is None or key in self._greeting or len(self._greeting) >= GREETINGS_AT_ONCE:
-            return
-        self._greeting.add(key)
-        self._tasks.create_task(self._greet(greet, key), name=f"greet {key}")
-
-    async def _greet(self, greet: Greet, key: NodeId | Address) -> None:
-        assert self._station is not None
-        log.debug("greeting %s at %s: %s", greet.node or "whoever lives", greet.addresses, greet.why)
-        try:
-            for address in await _resolved(greet.addresses):
-                if await self._greet_at(address, greet.node):
-                    return
-            self._carry(self._station.greeting_failed(greet.node, time.monotonic()))
-        finally:
-            self._greeting.discard(key)
-
-    async def _greet_at(self, address: Address, node: NodeId | None) -> bool:
-        assert self._station is not None
-        try:
-            async with asyncio.timeout(GREETING_S):
-                peer, body = await self._hello(address, self._station.greeting(), node)
-            greeter = Greeter(peer.node_id, peer.name, peer.zone, address[0])
-            orders = self._station.greeting_answered(greeter, address, body, time.monotonic())
-            self._zones[peer.node_id] = peer.zone
-            for order in orders:
-                if isinstance(order, KeepGeneration):
-                    await asyncio.to_thread(self._table.keep_generation, order.generation)
-        except (TarsdError, OSError, TimeoutError) as error:
-            log.debug("no answer to a greeting at %s: %s", address, error)
-            return False
-        self._carry(orders)
-        return True
-
     # --- time -------------------------------------------------------------------------------------------------------
 
     async def _tick_for_ever(self) -> None:
@@ -338,44 +268,12 @@ class Gossip:
 
     async def _write_table(self) -> None:
         self._dirty.clear()
-        rows = [as_met(member, self._zones.get(member.node)) for member in self.members()]
+        met = self._station.membership.met() if self._station else []
         try:
-            await asyncio.to_thread(self._table.write, [row for row in rows if row is not None])
+            await asyncio.to_thread(self._table.write, met)
         except StorageError as error:
             # The node lives on without: after a restart it finds the others by mDNS, seeds, or their greetings.
             log.log(logging.DEBUG if self._failed_writes else logging.WARNING, "%s", error)
             self._failed_writes += 1
         else:
             self._failed_writes = 0
-
-
-def _as_address(seed: str) -> Address:
-    host, _, port = seed.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _plain_host(host: str) -> str:
-    """Return an IPv4 address that came in through an IPv6 socket as what it is."""
-    return host.removeprefix("::ffff:")
-
-
-async def _resolved(addresses: tuple[Address, ...]) -> list[Address]:
-    """Return `addresses` with names replaced by what they resolve to; datagrams need IP addresses."""
-    loop, resolved = asyncio.get_running_loop(), []
-    for host, port in addresses:
-        if _is_ip(host):
-            resolved.append((host, port))
-            continue
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(GREETING_S):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-            resolved += [(str(entry[4][0]), port) for entry in found]
-    return list(dict.fromkeys(resolved))
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -17,22 +17,11 @@ from pathlib import Path
 import msgspec
 
 from tarsd.errors import StorageError
-from tarsd.gossip.member import Address, Member
-from tarsd.names import NodeId, NodeName, Zone
+from tarsd.gossip.member import Met
 
 log = logging.getLogger(__name__)
 
 GENERATION_MAX = 0xFFFFFFFF
-
-
-class Met(msgspec.Struct, frozen=True):
-    """One node that was met."""
-
-    node: NodeId
-    name: NodeName
-    zone: Zone
-    addresses: list[Address]
-    generation: int
 
 
 class Table:
@@ -68,7 +57,7 @@ class Table:
             return msgspec.json.decode(self._peers_file.read_bytes(), type=list[Met])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("%s: cannot be read, put aside: %s", self._peers_file, error)
             with contextlib.suppress(OSError):
                 os.replace(self._peers_file, self._peers_file.with_suffix(".broken"))
@@ -77,13 +66,6 @@ class Table:
     def write(self, members: list[Met]) -> None:
         """Write everybody ever met; raises `StorageError`."""
         _replace(self._peers_file, msgspec.json.format(msgspec.json.encode(members), indent=1))
-
-
-def as_met(member: Member, zone: Zone | None) -> Met | None:
-    """Return the table's row for a member; None for a mere hint."""
-    if zone is None or not member.generation or member.is_self:
-        return None
-    return Met(member.node, member.name, zone, list(member.addresses), member.generation)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -45,6 +45,7 @@ class Verdicts:
             peer.flaps.returned(now, now - peer.died_at)
         self._whispers.withdraw(peer)
         self._roster.set_state(peer, State.ALIVE, now, reason)
+        peer.confirmed(now)
         peer.next_round = now
 
     def suspect(self, peer: Peer, now: float, reason: str, by: bytes | None = None) -> None:

@@ -153,9 +153,16 @@ def requested_key(request: bytes) -> bytes:
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
-def end_of(certificate: bytes) -> float:
-    """Return when a PEM certificate ends, in seconds since 1970."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
+def subject_of(certificate: bytes) -> tuple[NodeId, float]:
+    """Return whose key a node's certificate (PEM) is for, and when it ends; raises `InvalidInput`."""
+    try:
+        parsed = x509.load_pem_x509_certificate(certificate)
+        key = parsed.public_key()
+    except ValueError as error:
+        raise InvalidInput("not a certificate") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise InvalidInput("not a node's certificate")
+    return node_id_of(key.public_bytes(Encoding.Raw, PublicFormat.Raw)), parsed.not_valid_after_utc.timestamp()
 
 
 def _begin(

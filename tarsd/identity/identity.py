@@ -10,12 +10,9 @@ import msgspec
 from tarsd.config.schema import NameText
 from tarsd.errors import ConfigError
 from tarsd.identity.contexts import PeerContext, client_context, load_certificate, server_context
-from tarsd.identity.folder import NodeFile, Signed, create_folder, folder_of, refuse_second, write_private
+from tarsd.identity.folder import NodeFile, Signed, create_folder, folder_of, refuse_second
 from tarsd.identity.peer import PeerIdentity
 from tarsd.names import NodeId, NodeName, Zone
-
-# With this much left a certificate is renewed: a node may be off for ten days and find its own still good.
-RENEW_BELOW_S = 10 * 24 * 3600.0
 
 
 class Identity:
@@ -120,27 +117,6 @@ def init_cluster(data_dir: Path, name: str, cluster_name: str = "home", *, now: 
         files[f"{zone}.crt"], files[f"{zone}.key"] = signed
     create_folder(data_dir, files | {"node.json": msgspec.json.encode(node)})
     return load_identity(data_dir)
-
-
-def renew(identity: Identity, *, now: float | None = None, below_s: float = RENEW_BELOW_S) -> bool:
-    """Renew this node's certificate when less than `below_s` is left of it; return whether that was done.
-
-    Only core nodes can (they hold the authorities' keys), even when it has already ended; elsewhere nothing is done.
-    """
-    now = time.time() if now is None else now
-    if identity.not_after - now >= below_s or not identity.can_invite:
-        return False
-    from tarsd.identity import authority as ca
-
-    folder = identity.folder
-    signer = read_authority(folder, identity.zone)
-    public_key = ca.public_of(read_file(folder / "node.key"))
-    certificate = ca.issue(signer, public_key, name=identity.name, zone=identity.zone, now=now)
-    node = msgspec.structs.replace(load_node_file(identity.data_dir), not_after=certificate.not_after)
-    write_private(folder / "node.crt", certificate.chain)
-    write_private(folder / "node.json", msgspec.json.encode(node))
-    identity.reload()
-    return True
 
 
 def read_authority(folder: Path, zone: Zone) -> Signed:

@@ -73,8 +73,11 @@ def pending(data_dir: Path, *, now: float | None = None) -> list[Invite]:
     now = time.time() if now is None else now
     found = []
     for path in _folder(folder_of(data_dir)).iterdir():
-        invite = _read(path)
-        if invite is None or now > invite.expires + KEEP_S:
+        invite = None if path.name.startswith(".") else _read(path)
+        if invite is None:
+            if now > _changed_at(path, now) + KEEP_S:  # a younger one may be in the making: `write_private`
+                path.unlink(missing_ok=True)
+        elif now > invite.expires + KEEP_S:
             path.unlink(missing_ok=True)
         elif path.suffix == _OPEN and now < invite.expires:
             found.append(invite)
@@ -109,6 +112,13 @@ def _folder(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{invites}: cannot be made: {error.strerror}") from error
     return invites
+
+
+def _changed_at(path: Path, now: float) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return now
 
 
 def _read(path: Path) -> Invite | None:

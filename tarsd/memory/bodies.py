@@ -22,6 +22,7 @@ TOMBSTONE = "tombstone"
 # What SQLite stores and JSON carries exactly; a larger number in a record is not ours.
 _MAX_COUNT = 2**53
 Count = Annotated[int, Meta(ge=0, le=_MAX_COUNT)]
+Time = Annotated[float, Meta(ge=0, le=1e12)]  # seconds since 1970
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Language = Annotated[str, Meta(pattern="^([a-z]{2,3})?$")]  # ISO 639, "" where it is not known
 Id = Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,128}$")]
@@ -35,7 +36,7 @@ class DocumentBody(msgspec.Struct, frozen=True):
     size_bytes: Count = 0
     pages: Count = 0
     language: Language = ""
-    added_at: float = 0.0  # seconds since 1970
+    added_at: Time = 0.0
     passages: Count = 0
 
 
@@ -66,7 +67,7 @@ class SummaryBody(msgspec.Struct, frozen=True):
 class TombstoneBody(msgspec.Struct, frozen=True):
     """That a key and all below it are forgotten; never says what was there."""
 
-    forgotten_at: float = 0.0
+    forgotten_at: Time = 0.0
 
 
 Body = DocumentBody | PassageBody | SummaryBody | TombstoneBody

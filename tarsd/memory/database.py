@@ -172,6 +172,8 @@ async def _open(path: Path) -> Database:
 
 
 async def _prepare(database: Database, connection: aiosqlite.Connection) -> None:
+    if not database.path.stat().st_size:
+        await database.rows("PRAGMA auto_vacuum = INCREMENTAL")  # only before there is anything in it
     for pragma in _PRAGMAS:
         await database.rows(pragma)
     await connection.create_function("digest", 1, digest, deterministic=True)
@@ -222,7 +224,7 @@ def _our_errors(path: Path) -> Generator[None, None, None]:
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
-        if "no active connection" in str(error).lower():
+        if "connection closed" in str(error).lower() or "no active connection" in str(error).lower():
             raise StorageError(f"{path} is closed") from error
         raise
 

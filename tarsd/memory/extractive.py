@@ -23,13 +23,15 @@ _SHORT = re.compile(
 )
 _TOKEN = re.compile(r"[€$£]?\d[\d.,:/%€$£ºª°-]*|[^\W\d_][\w'’-]*")
 _LITTLE = frozenset().union(*LITTLE_WORDS.values())
-_TIMES = frozenset(
-    (
-        "january february march april may june july august september october november december monday tuesday wednesday "
-        "thursday friday saturday sunday today tomorrow enero febrero marzo abril mayo junio julio agosto septiembre "
-        "octubre noviembre diciembre lunes martes miércoles jueves viernes sábado domingo hoy mañana"
-    ).split()
+_ENGLISH_TIMES = (
+    "january february march april may june july august september october november december monday tuesday wednesday "
+    "thursday friday saturday sunday today tomorrow"
 )
+_SPANISH_TIMES = (
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre lunes martes miércoles "
+    "jueves viernes sábado domingo hoy mañana"
+)
+_TIMES = frozenset((*_ENGLISH_TIMES.split(), *_SPANISH_TIMES.split()))
 
 
 def summarize(text: str, max_words: int) -> str:

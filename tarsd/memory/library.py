@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,14 @@ from tarsd.wire import decode
 
 SAME_LANGUAGE = 1.25
 FLOAT_BYTES = 4
-_VECTORS_BY_MODEL = "SELECT model, COUNT(*) FROM vectors GROUP BY model"
+_COUNTED = {
+    "records": "log",
+    "documents": "documents",
+    "passages": "passages",
+    "summaries": "summaries",
+    "waiting": "waiting",
+    "quarantined": "quarantine",
+}
 _BATCH = 500
 
 
@@ -34,19 +42,6 @@ class DocumentEntry(msgspec.Struct, frozen=True):
     record: RecordId
     body: DocumentBody
     passages_here: int
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """How much there is; `vectors` by model, `bytes` of the database file."""
-
-    records: int
-    documents: int
-    passages: int
-    summaries: int
-    vectors: dict[str, int]
-    waiting: int
-    quarantined: int
-    bytes: int
 
 
 class VectorBatch(NamedTuple):
@@ -72,6 +67,10 @@ def record_id(origin: str, seq: int) -> RecordId:
 def _split(identity: str) -> tuple[str, int]:
     origin, _, seq = identity.rpartition(":")
     return (origin, int(seq)) if seq.isascii() and seq.isdigit() and len(seq) < 19 else ("", 0)
+
+
+def _json(values: list[int]) -> str:
+    return msgspec.json.encode(values).decode()
 
 
 _PASSAGE = "log.origin, log.seq, log.body, COALESCE(documents.file, '')"
@@ -125,13 +124,15 @@ class Library:
     async def passages(self, ids: Sequence[RecordId]) -> list[Passage]:
         """Return the passages in the order of `ids`, without those that are not visible."""
         found: dict[str, Passage] = {}
-        for first in range(0, len(ids), _BATCH):
-            wanted = [_split(each) for each in ids[first : first + _BATCH]]
+        wanted: dict[str, list[int]] = defaultdict(list)
+        for origin, seq in map(_split, ids):
+            wanted[origin].append(seq)
+        for origin, numbers in wanted.items():
             rows = await self._rows(
-                f"""SELECT {_PASSAGE} FROM json_each(?) AS wanted
-                    JOIN log ON log.origin = wanted.value ->> 0 AND log.seq = wanted.value ->> 1
-                    JOIN passages USING (id) JOIN documents ON documents.sha256 = passages.document""",  # noqa: S608
-                (msgspec.json.encode(wanted).decode(),),
+                f"""SELECT {_PASSAGE} FROM log JOIN passages USING (id)
+                    JOIN documents ON documents.sha256 = passages.document
+                    WHERE origin = ? AND seq IN (SELECT value FROM json_each(?))""",  # noqa: S608
+                (origin, _json(numbers)),
             )
             found.update((passage.id, passage) for passage in map(_to_passage, rows))
         return [found[each] for each in ids if each in found]
@@ -251,7 +252,7 @@ class Library:
         found = await self._rows(
             """SELECT log.id, origin, seq FROM log JOIN passages USING (id)
                WHERE log.id IN (SELECT value FROM json_each(?))""",
-            (msgspec.json.encode(list(local_ids)).decode(),),
+            (_json(list(local_ids)),),
         )
         return {local: record_id(origin, seq) for local, origin, seq in found}
 
@@ -264,15 +265,19 @@ class Library:
             await self._database.run("DELETE FROM vectors WHERE model = ?", (model,))
             await self._database.run("DELETE FROM models WHERE model = ?", (model,))
 
+    async def newest_vector(self, model: str) -> int:
+        """Return the number of the vector of a model that was put last, 0 for none; `vectors` goes on after it."""
+        return await self._number("SELECT COALESCE(MAX(number), 0) FROM vectors WHERE model = ?", (model,))
+
     # --- figures ----------------------------------------------------------------------------------------------
 
-    async def counts(self) -> Counts:
-        """Return how much there is."""
+    async def counts(self) -> dict[str, Any]:
+        """Return how much there is, as plain data: rows of each kind, vectors by model, bytes of the database."""
         async with self._database.reading():
-            tables = ("log", "documents", "passages", "summaries", "waiting", "quarantine")
-            many = [int(await self._database.value(f"SELECT COUNT(*) FROM {table}")) for table in tables]  # noqa: S608
-            vectors: dict[str, int] = dict(await self._database.rows(_VECTORS_BY_MODEL))
+            counts: dict[str, Any] = {}
+            for name, table in _COUNTED.items():
+                counts[name] = await self._database.value(f"SELECT COUNT(*) FROM {table}")  # noqa: S608
+            counts["vectors"] = dict(await self._database.rows("SELECT model, COUNT(*) FROM vectors GROUP BY model"))
             pages = await self._database.value("PRAGMA page_count")
-            size = int(pages) * int(await self._database.value("PRAGMA page_size"))
-        records, documents, passages, summaries, waiting, quarantined = many
-        return Counts(records, documents, passages, summaries, vectors, waiting, quarantined, size)
+            counts["bytes"] = pages * await self._database.value("PRAGMA page_size")
+        return counts

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 2 * MIB
 _FIELDS_BYTES = 400  # of a record beside key and body, at most
 _FETCHED = 200
+_FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
 _MERGE_PAGES = 500  # of the keyword index in one go
 
 Entry = tuple[str, str, msgspec.Struct | bytes]
@@ -121,7 +122,7 @@ class Store(Library):
 
     # --- for peers --------------------------------------------------------------------------------------------
 
-    def vector(self) -> dict[str, int]:
+    async def vector(self) -> dict[str, int]:
         """Return how far each origin's records are here, without gaps."""
         return {origin: head.seq for origin, head in self._writer.heads.items()}
 
@@ -164,9 +165,21 @@ class Store(Library):
                     break
         async with self._database.reading():
             await self._database.rows("PRAGMA optimize")
+        await self._shrink()
         await self._database.empty_wal()
         async with self._database.writing():
             await self._database.run("DELETE FROM meta WHERE name = ?", (SCRUB_DUE,))
+
+    async def _shrink(self) -> None:
+        """Give unused pages back to the disk, some at a time."""
+        while True:
+            async with self._database.writing():
+                free = await self._database.value("PRAGMA freelist_count")
+                if free < _FREE_PAGES:
+                    return
+                await self._database.rows(f"PRAGMA incremental_vacuum({_FREE_PAGES})")
+                if await self._database.value("PRAGMA freelist_count") >= free:
+                    return
 
     async def integrity_check(self) -> list[str]:
         """Return what is wrong with database, chains, derived tables and keyword index; [] when all is well."""

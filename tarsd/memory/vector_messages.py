@@ -14,9 +14,9 @@ class VectorSettings(msgspec.Struct, frozen=True):
 
 
 class AddRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Vectors (float32, little-endian) with their ids (int64, little-endian), each side by side in one piece."""
+    """Ids and, side by side in one piece, their vectors (float32, little-endian)."""
 
-    ids: bytes
+    ids: list[int]
     vectors: bytes
 
 

@@ -22,7 +22,7 @@ from tarsd.errors import InvalidInput, StorageError
 from tarsd.memory.vector_messages import AddRequest, NearestItem, NearestRequest, VectorSettings, VectorState
 from tarsd.wire import decode, encode
 
-_IDS_AT_ONCE = 100_000  # eight bytes each: well within a frame
+_IDS_AT_ONCE = 100_000  # at most nine bytes each: well within a frame
 _READ_BYTES = 1 << 20
 _END_MARK = b"tarsd-vectors-1\n"
 _TRAILER_BYTES = 4096  # the end of a file that certainly holds the whole trailer
@@ -49,23 +49,23 @@ class VectorWorker:
         yield encode(VectorState(self._index.ntotal, self._problem))
 
     def ids(self, request: bytes) -> Iterator[bytes]:
-        """Yield the ids that are in, as int64 bytes, in pieces."""
+        """Yield the ids that are in, as lists of whole numbers."""
         held = self._held()
         for first in range(0, len(held), _IDS_AT_ONCE):
-            yield held[first : first + _IDS_AT_ONCE].astype("<i8").tobytes()
+            yield encode(held[first : first + _IDS_AT_ONCE].tolist())
 
     def add(self, request: bytes) -> Iterator[bytes]:
         """Put vectors in; an id that is in gets its new one. Yields nothing."""
         asked = decode(request, AddRequest)
-        ids = np.frombuffer(asked.ids, "<i8")
+        ids = np.array(asked.ids, "int64")
         vectors = self._vectors(asked.vectors, len(ids))
         self._remove(ids[np.isin(ids, self._held())])
-        self._index.add_with_ids(vectors, ids.astype("int64"))
+        self._index.add_with_ids(vectors, ids)
         yield b""
 
     def remove(self, request: bytes) -> Iterator[bytes]:
-        """Take out the ids (int64 bytes, as they are); unknown ones do not matter. Yields nothing."""
-        self._remove(np.frombuffer(request, "<i8"))
+        """Take out a list of ids; unknown ones do not matter. Yields nothing."""
+        self._remove(np.array(decode(request, list[int]), "int64"))
         yield b""
 
     def clear(self, request: bytes) -> Iterator[bytes]:
@@ -104,12 +104,13 @@ class VectorWorker:
 
     def _remove(self, ids: np.ndarray) -> None:
         if len(ids):
-            self._index.remove_ids(ids.astype("int64"))
+            self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
     def _vectors(self, data: bytes, count: int) -> np.ndarray:
         if len(data) != count * self._settings.dimension * 4:
             raise InvalidInput(f"vectors: {len(data)} bytes are not {count} of dimension {self._settings.dimension}")
-        return np.frombuffer(data, "<f4").reshape(count, -1).astype("float32")
+        vectors: np.ndarray = np.frombuffer(data, "<f4").reshape(count, -1).astype("float32")
+        return vectors
 
     def _save(self) -> None:
         temporary = self._path.with_name(self._path.name + ".new")
@@ -134,6 +135,8 @@ class VectorWorker:
         try:
             self._check_file()
             index = faiss.read_index(str(self._path))
+            if not isinstance(index, faiss.IndexIDMap2):
+                raise InvalidInput("it is an index of another kind")
         except (OSError, RuntimeError, InvalidInput) as error:
             self._problem = f"the file of the vector index was not used: {error}"
             return None

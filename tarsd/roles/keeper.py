@@ -147,7 +147,7 @@ class Keeper:
         store, more = self._services.store, True
         try:
             while more:
-                request = RecordsRequest(store.vector(), MAX_RECORDS_PER_CALL)
+                request = RecordsRequest(await store.vector(), MAX_RECORDS_PER_CALL)
                 more = False
                 async with self._services.dispatch.call(calls.RECORDS, request, only=member.node) as items:
                     async for item in items:

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from tarsd import calls
 from tarsd.calls import (
     EmbedItem,
@@ -30,9 +32,9 @@ from tarsd.documents.chunk import Chunk
 from tarsd.documents.document import ParsedDocument
 from tarsd.documents.jobs import IngestJobs
 from tarsd.engines.sentence_transformers import EmbeddingEngine
-from tarsd.errors import DeadlineExceeded, InvalidInput, TarsdError, Unavailable
+from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
+from tarsd.memory import fusion
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
-from tarsd.memory.fusion import fuse
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
@@ -59,9 +61,7 @@ class Processing:
         self._engine = EmbeddingEngine(config.processing)
         self._index = VectorIndex(store, config.node.data_dir / "vectors")
         self._embedding = Embedding(store, self._engine, self._index)
-        self._jobs = IngestJobs(
-            config.node.data_dir, config.documents, known=store.has_document, store=self._keep
-        )
+        self._jobs = IngestJobs(config.node.data_dir, config.documents, known=store.has_document, store=self._keep)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -99,7 +99,8 @@ class Processing:
             "ready": info is not None,
             "model": info.model if info else "",
             "waiting_documents": self._jobs.waiting(),
-            "index": self._embedding.problem or "ready",
+            "problem": self._embedding.problem,
+            "index": msgspec.to_builtins(self._index.status()),
         }
 
     def load(self) -> RoleLoad:
@@ -148,7 +149,7 @@ class Processing:
     async def _near(self, query: str, limit: int, deadline_s: float) -> tuple[list[tuple[RecordId, float]], str]:
         try:
             item = await self._engine.embed([query], "query", min(deadline_s, QUERY_EMBED_S))
-            return await self._index.search(item.model, item.vectors[0], limit), ""
+            return await self._index.search(item.vectors[0], limit), ""
         except (Unavailable, DeadlineExceeded) as error:
             return [], f"vectors: {error}"
 
@@ -162,24 +163,22 @@ class Processing:
         ids = list(dict.fromkeys([record for record, _ in [*keywords, *near]]))
         passages = {RecordId(p.id): p for p in await self._store.passages(ids)}
         info = self._engine.info()
-        ranked = fuse(
-            keywords,
-            near,
+        fused = fusion.fuse(
+            [record for record, _ in keywords],
+            [record for record, _ in near],
+            question=language,
             languages={record: passage.language for record, passage in passages.items()},
-            query_language=language,
-            model=info.model if info else "",
+            model=fusion.languages_of(info.model if info else ""),
         )
-        found_by = {"keywords": {record for record, _ in keywords}, "vectors": {record for record, _ in near}}
-        return [
-            Hit(passages[record], score, [way for way, found in found_by.items() if record in found])
-            for record, score in ranked
-            if record in passages
-        ][:limit]
+        hits = [Hit(passages[f.id], f.score, f.found_by) for f in fused if f.id in passages]
+        return hits[:limit]
 
-    async def _keep(
-        self, document: ParsedDocument, chunks: list[Chunk], progress: Callable[[int, int], None]
-    ) -> None:
+    async def _keep(self, document: ParsedDocument, chunks: list[Chunk], progress: Callable[[int, int], None]) -> None:
         """Write a document's records, then embed them; without an engine the embedding comes later."""
+        async with self._embedding.writing:
+            await self._write(document, chunks, progress)
+
+    async def _write(self, document: ParsedDocument, chunks: list[Chunk], progress: Callable[[int, int], None]) -> None:
         bodies = [
             (PASSAGE, "", PassageBody(document.sha256, c.page, c.start, c.end, c.text, c.language)) for c in chunks
         ]
@@ -211,8 +210,12 @@ class Processing:
         return JobResult(missing + len(stale), f"{missing} passages embedded, {len(stale)} stale models dropped")
 
     async def _check_index(self) -> JobResult:
-        try:
-            problems = await self._index.check()
-        except TarsdError as error:
-            return JobResult(0, f"index: {error}", ok=False)
-        return JobResult(0, "; ".join(problems) or "index agrees with the records", ok=not problems)
+        """Compare the index with the records, and fill it anew where they differ."""
+        status, info = self._index.status(), self._engine.info()
+        if info is None or not status.ready:
+            return JobResult(0, f"vector index: {status.reason or self._embedding.problem}", ok=False)
+        wanted = len(await self._store.vector_ids(info.model))
+        if status.vectors == wanted:
+            return JobResult(0, f"vector index sound ({wanted} vectors)")
+        await self._index.rebuild()
+        return JobResult(1, f"vector index held {status.vectors} of {wanted} vectors: rebuilt")

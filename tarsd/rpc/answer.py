@@ -32,6 +32,7 @@ class Answer:
         self._loop = asyncio.get_running_loop()
         self.written_at = self._loop.time()
         self.task = asyncio.current_task()
+        self.is_over = False  # the last frame was written
 
     async def accept(self) -> None:
         """Let the caller know at once that the call was taken: it holds its upload back until then."""
@@ -62,12 +63,6 @@ class Answer:
         if transport.get_write_buffer_size() == 0:  # else bytes are on their way, and they are a sign of life too
             await self._write(wire.BEAT)
 
-    def is_over(self) -> bool:
-        """Whether the last frame was written."""
-        return self._response.prepared and self._ended
-
-    _ended = False
-
     async def _write(self, frame: bytes) -> None:
         self.written_at = self._loop.time()
         if not self._response.prepared:
@@ -75,7 +70,7 @@ class Answer:
         await self._response.write(frame)
 
     async def _finish(self, frame: bytes) -> web.StreamResponse:
-        self._ended = True
+        self.is_over = True
         if not self._response.prepared:
             await self._response.prepare(self._request)
         await self._response.write_eof(frame)

@@ -153,13 +153,12 @@ class RpcClient:
         sending: Upload | None,
         until: float,
     ) -> AsyncGenerator[ItemT, None]:
-        """Yield the items of a response, and give its connection back or close it."""
+        """Yield the items of a response; its connection goes back to the pool, or is closed (rule 5)."""
         if self._on_load is not None and (load := load_from_http(response.headers)):
             self._on_load(expected, load)
         frames = FrameStream(response.content, self._silence_s, expected[:8])
         if sending is not None:
             sending.accepted.set()
-        over = False
         try:
             while True:
                 frame = await frames.next(until)
@@ -167,10 +166,10 @@ class RpcClient:
                     case Kind.ITEM:
                         yield wire.decode(frame.body, spec.item)
                     case Kind.END:
-                        over = await frames.ended_within(LAST_FRAME_S)
+                        await frames.finish(LAST_FRAME_S)
                         return
                     case Kind.ERROR:
-                        over = await frames.ended_within(LAST_FRAME_S)
+                        await frames.finish(LAST_FRAME_S)
                         raise _as_error(frame.body)
                     case _:
                         raise WireError(f"expected ITEM, END or ERROR in an answer, got {frame.kind.name}")
@@ -179,13 +178,10 @@ class RpcClient:
                 raise sending.error from error
             raise
         except GeneratorExit:
-            over = await frames.ended_within(LAST_FRAME_S)
+            await frames.finish(LAST_FRAME_S)
             raise
         finally:
-            if over:
-                response.release()
-            else:
-                response.close()
+            response.close()  # a body that was read to its end has given its connection back already
 
     async def _who_is_at(self, address: Address) -> PeerIdentity:
         """Return which node of the cluster listens at `address`, by a handshake alone."""
@@ -215,7 +211,7 @@ def _url(address: Address, path: str) -> URL:
 
 
 def _as_error(body: bytes) -> TarsdError:
-    """Return the callee's error; a `PeerLost` that it met itself is `Unavailable`, so that nobody suspects the callee."""
+    """Return the callee's error; a `PeerLost` that it met itself becomes `Unavailable`: the callee is not lost."""
     error = from_wire(*msgspec.structs.astuple(wire.decode(body, wire.ErrorBody)))
     return Unavailable(str(error)) if isinstance(error, PeerLost) else error
 

@@ -9,12 +9,13 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 from aiohttp import ClientError, StreamReader
 from aiohttp.web import RequestPayloadError
 
-from tarsd.errors import PeerLost
+from tarsd.errors import PeerLost, WireError
 from tarsd.wire import Frame, FrameReader, Kind
 
 # A timer that fires later than this says that our own event loop (or the whole PC) stood still.
@@ -48,18 +49,12 @@ class FrameStream:
                 raise PeerLost(f"{self._sender}: the stream was cut off")
             self._ready.extend(self._reader.feed(data))
 
-    async def ended_within(self, seconds: float) -> bool:
-        """Whether the body is at its end, or comes to it within `seconds` with nothing left but beats and END."""
-        until = self._loop.time() + seconds
-        try:
-            while not self._content.at_eof():
-                async with asyncio.timeout_at(until):
+    async def finish(self, seconds: float) -> None:
+        """Read on to the end of the body, for at most `seconds`, and only if no item is left: it frees the connection."""
+        with contextlib.suppress(TimeoutError, ClientError, OSError, WireError):
+            async with asyncio.timeout(seconds):
+                while not self._content.at_eof() and all(frame.kind is not Kind.ITEM for frame in self._ready):
                     self._ready.extend(self._reader.feed(await self._content.readany()))
-                if any(frame.kind is Kind.ITEM for frame in self._ready):
-                    return False
-        except (TimeoutError, ClientError, OSError):
-            return False
-        return not any(frame.kind is Kind.ITEM for frame in self._ready)
 
     async def _read(self, until: float) -> bytes:
         """Return whatever bytes come next, empty at the end."""

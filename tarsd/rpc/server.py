@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,6 @@ from tarsd.errors import (
     Overloaded,
     PeerLost,
     TarsdError,
-    Unavailable,
     WireError,
 )
 from tarsd.identity import Identity, PeerIdentity, peer_of
@@ -82,7 +82,6 @@ class RpcServer:
         self._max_calls = max_calls
         self._open: set[Answer] = set()
         self._all_over = asyncio.Event()
-        self._draining = False
         self._http: web.Server | None = None
         self._listeners: list[asyncio.Server] = []
         self._beats: asyncio.Task[None] | None = None
@@ -118,7 +117,6 @@ class RpcServer:
 
     async def stop(self, drain_s: float = 0.0) -> None:
         """Take no more calls, give those that are open `drain_s` to end, then cut them off."""
-        self._draining = True
         for listener in self._listeners:
             listener.close()
         if self._http is not None:
@@ -143,7 +141,7 @@ class RpcServer:
             await asyncio.sleep(self._beat_s / 2)
             for answer in tuple(self._open):
                 with contextlib.suppress(ConnectionError, RuntimeError):  # it ended, or its caller left: not our matter
-                    if not answer.is_over():
+                    if not answer.is_over:
                         await answer.beat_if_quiet(self._beat_s / 2)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -173,8 +171,6 @@ class RpcServer:
             raise NotFound(f"there is no capability {name[:40]!r}")
         if caller.zone not in spec.zones:
             raise NotAllowed(f"{name} is not for nodes of zone {caller.zone}")
-        if self._draining:
-            raise Unavailable(f"{self._identity.name} is stopping")
         handler = self._handlers.get(name)
         if handler is None:
             raise NotFound(f"{self._identity.name} does not offer {name}")
@@ -213,7 +209,10 @@ class RpcServer:
                 raise  # the caller is gone, there is nobody to tell
             if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= until:
                 return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
-            log.exception("%s for %s failed (trace %s)", spec.name, caller.name, headers.trace)
+            where = "".join(traceback.format_tb(error.__traceback__))  # not its text: that may be a person's
+            log.error(
+                "%s for %s: %s (trace %s)\n%s", spec.name, caller.name, type(error).__name__, headers.trace, where
+            )
             return await answer.fail(error)
 
     async def _greet(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""A scripted host and dispatch for the tests of the API: they say what the script says, and keep what they were asked."""
+"""A scripted host and dispatch for the tests of the API: they follow a script, and keep what they were asked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from tarsd import calls
 from tarsd.api.services import ApiServices
+from tarsd.config import Api
 from tarsd.errors import TarsdError, Unavailable
 from tarsd.gossip.member import Load, Member, State
 from tarsd.host import events
@@ -181,3 +182,8 @@ INGEST = [
     calls.IngestItem("j1", "a.md", "parsing", 1, 2),
     calls.IngestItem("j1", "a.md", "done", 2, 2, "d1", 5),
 ]
+
+
+def settings(**changes: Any) -> Api:
+    """The API's settings on a free port."""
+    return Api(port=0, **changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import openai
 import pytest
@@ -70,7 +72,8 @@ async def test_the_assistant_streams(serve, connect):
 async def test_without_include_usage_no_chunk_has_usage(serve, connect):
     served = await serve()
     stream = await connect(served).chat.completions.create(model="tars", messages=ASK, stream=True)
-    assert all(chunk.usage is None and chunk.choices async for chunk in stream)
+    chunks = [chunk async for chunk in stream]
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
 
 
 async def test_a_chat_model_by_its_own_name_is_plain_inference(serve, connect):
@@ -182,8 +185,7 @@ async def test_a_stream_that_fails_in_the_middle_ends_with_an_error(serve, conne
     stream = await connect(served).chat.completions.create(model="tiny-model", messages=ASK, stream=True)
     shown = []
     with pytest.raises(openai.APIError, match="pc2 went away"):
-        async for chunk in stream:
-            shown.append(chunk.choices[0].delta.content or "")
+        await _collect(stream, shown)
     assert "".join(shown) == "Hello"
 
 
@@ -201,8 +203,6 @@ async def test_a_client_that_leaves_cancels_the_call(serve, connect):
         if chunk.choices[0].delta.content == "a":
             break
     await stream.close()
-    import asyncio
-
     await asyncio.wait_for(host.left.wait(), 5)
 
 
@@ -217,6 +217,11 @@ async def test_a_silent_stream_carries_comments(serve, monkeypatch):
         assert response.content_type == "text/event-stream"
         lines = [line async for line in _some(response.content, 6)]
     assert b": still working\n" in lines
+
+
+async def _collect(stream, shown):
+    async for chunk in stream:
+        shown.append(chunk.choices[0].delta.content or "")
 
 
 async def _some(stream, count):

@@ -47,6 +47,11 @@ class DiesAlways(Dies):
     pages = 90
 
 
+class DiesOften(Dies):
+    bad = frozenset({1, 2, 4, 5, 7})
+    pages = 7
+
+
 class Greedy(_Paged):
     def misbehave(self) -> None:
         self.hoard = bytearray(8 * 1024**3)

@@ -105,6 +105,11 @@ class House:
         return list((self.folder / "spool").iterdir())
 
 
+async def never() -> AsyncIterator[bytes]:
+    raise AssertionError("these bytes were not needed")
+    yield b""
+
+
 async def pieces(data: bytes, then: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[bytes]:
     for start in range(0, len(data), 5):
         yield data[start : start + 5]
@@ -155,10 +160,6 @@ async def test_a_late_follower_gets_the_end_and_a_stranger_not_found(house: Hous
 async def test_a_known_document_is_a_duplicate_and_its_bytes_are_not_read(house: House) -> None:
     await house.end_of(await house.send())
 
-    async def never() -> AsyncIterator[bytes]:
-        raise AssertionError("read")
-        yield b""
-
     job = await house.jobs.submit("copy.pdf", never(), len(DATA), sha(DATA))
     assert (await house.end_of(job)).stage == "duplicate"
     assert house.parser.read == ["letter.pdf"]
@@ -167,7 +168,7 @@ async def test_a_known_document_is_a_duplicate_and_its_bytes_are_not_read(house:
 async def test_the_same_document_sent_while_it_waits_is_the_same_job(house: House) -> None:
     house.parser.gate.clear()
     first = await house.send()
-    assert await house.send("copy.pdf") == first
+    assert await house.jobs.submit("copy.pdf", never(), len(DATA), sha(DATA)) == first
 
 
 async def test_the_same_document_sent_twice_at_once_is_one_job(house: House) -> None:

@@ -115,9 +115,8 @@ def test_the_time_for_a_page_is_bounded(manual: Image.Image) -> None:
 
 def test_threads_of_tesseract_do_not_fight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "tesseract"
-    fake.write_text(
-        "#!/bin/sh\ncat >/dev/null\nprintf 'header\\n5\\t1\\t1\\t1\\t1\\t1\\t0\\t0\\t0\\t0\\t90\\t%s\\n' $OMP_THREAD_LIMIT\n"
-    )
+    words = r"header\n5\t1\t1\t1\t1\t1\t0\t0\t0\t0\t90\t%s\n"
+    fake.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf '{words}' $OMP_THREAD_LIMIT\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert tesseract.recognise(Image.new("L", (10, 10)), ("eng",), 5).text == "1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import sys
 import time
 from contextlib import aclosing
 from pathlib import Path
@@ -99,6 +101,15 @@ async def test_a_broken_pdf_has_its_reason(settings: Documents, tmp_path: Path) 
         await read(path, settings)
 
 
+async def test_a_pdf_that_pdfium_refuses_is_read_by_pypdf(settings: Documents, tmp_path: Path) -> None:
+    path = tmp_path / "mailed.pdf"
+    path.write_bytes(b"x" * 2000 + (EXAMPLES / "contrato-y-factura.pdf").read_bytes())
+    opened, (contract, invoice) = await read(path, settings)
+    assert opened.pages == 2
+    assert "30 días de antelación" in " ".join(text_of([contract], 1).split())
+    assert "the file is damaged" in invoice.problem
+
+
 async def test_a_cut_off_pdf_is_read_or_refused_with_a_reason(settings: Documents, tmp_path: Path) -> None:
     whole = (EXAMPLES / "washing-machine-manual.pdf").read_bytes()
     path = tmp_path / "cut.pdf"
@@ -191,6 +202,11 @@ async def test_a_document_that_kills_again_and_again_is_given_up(worker_classes:
         await read(EXAMPLES, Documents(), target=f"{worker_classes}:DiesAlways")
 
 
+async def test_pages_that_kill_are_borne_while_others_between_them_are_read(worker_classes: str) -> None:
+    _, pages = await read(EXAMPLES, Documents(), target=f"{worker_classes}:DiesOften")
+    assert [page.number for page in pages if not page.problem] == [3, 6]
+
+
 async def test_a_document_that_kills_at_its_opening_has_failed(worker_classes: str) -> None:
     with pytest.raises(DocumentError, match="brings down the reader"):
         await read(EXAMPLES, Documents(), target=f"{worker_classes}:DiesOpening")
@@ -204,6 +220,14 @@ async def test_who_stops_reading_leaves_no_worker(settings: Documents) -> None:
     await anext(items)
     await items.aclose()
     assert set(psutil.Process().children()) <= before
+
+
+async def test_the_daemon_imports_nothing_that_reads_documents() -> None:
+    heavy = ("numpy", "PIL", "pypdf", "pypdfium2", "py3langid")
+    code = f"import sys, tarsd.documents.jobs; print([name for name in {heavy} if name in sys.modules])"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert out.decode().strip() == "[]"
 
 
 def test_a_page_with_a_mass_of_text_comes_in_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import itertools
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -14,7 +15,7 @@ from tarsd import config
 from tarsd.errors import WireError
 from tarsd.gossip.effects import Alarm, Greet, KeepGeneration, MemberChanged
 from tarsd.gossip.greetings import Greeter
-from tarsd.gossip.member import Member, State
+from tarsd.gossip.member import Member, Met, State
 from tarsd.gossip.membership import Membership
 from tarsd.gossip.proof import Ed25519Notary
 from tarsd.gossip.roster import Me, Tuning
@@ -48,7 +49,7 @@ class SimNode:
         self.address = (f"10.0.0.{index}", 7710)
         self.zone = Zone.CORE
         self.disk_generation = 0
-        self.table: dict[str, Member] = {}
+        self.table: list[Met] = []
         self.station: Station | None = None
         self.stalled_until = 0.0
         self.powered = True
@@ -72,10 +73,7 @@ class SimNode:
         me = Me(self.node, NodeName(self.name), self.zone, boot, self.disk_generation, notary)
         membership = Membership(me, TUNING, public, rng, self.sim.now)
         self.station = Station(membership, Sessions(self.node, boot, private))
-        for member in self.table.values():
-            membership.restore(
-                member.node, member.name, member.zone, member.addresses, member.generation, self.sim.now
-            )
+        self.carry(self.station.orders(membership.restore(self.table, self.sim.now)))
         addresses = [seed.address for seed in seeds or []]
         self.carry(self.station.orders(membership.start(self.sim.now, 7710, [self.address], addresses)))
         self._tick(self.station)
@@ -108,9 +106,7 @@ class SimNode:
 
     def _remember(self) -> None:
         if self.station is not None:
-            for member in self.membership.members(self.sim.now):
-                if member.generation and not member.is_self:
-                    self.table[member.node] = member
+            self.table = self.membership.met()
 
     def _resume(self) -> None:
         # As after SIGCONT: the loop's timer is overdue, and the socket is full.
@@ -257,7 +253,7 @@ class Sim:
                 continue
             if greet.node and target.node != greet.node:
                 continue
-            self.later(0.005, lambda: self._greeted(sender, station, target, address))
+            self.later(0.005, partial(self._greeted, sender, station, target, address))
             return
         self.later(TCP_TIMEOUT_S, lambda: self._unanswered(sender, station, greet.node))
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from tarsd.errors import ConfigError
-from tarsd.identity import Identity, init_cluster, load_identity, renew
+from tarsd.errors import ConfigError, InviteError, NotAllowed, WireError
+from tarsd.identity import Identity, init_cluster, load_identity, reissue, renew, request_renewal, take_renewal
 from tarsd.identity import authority as ca
 from tarsd.identity.folder import write_private
 from tarsd.names import Zone
@@ -110,6 +110,27 @@ def test_renewal_keeps_the_node_id_and_works_after_the_end(pc1: Identity) -> Non
 def test_a_lab_node_cannot_renew_itself(add_node) -> None:
     lab = add_node("lab1", Zone.LAB)
     assert not renew(lab, now=lab.not_after - 1)
+
+
+def test_a_core_node_renews_a_lab_node(pc1: Identity, add_node) -> None:
+    lab = add_node("lab1", Zone.LAB)
+    before = lab.as_peer()
+    later = lab.not_after - 5 * DAY_S
+    take_renewal(lab, reissue(pc1.data_dir, lab.as_peer(), request_renewal(lab), now=later))
+    assert load_identity(lab.data_dir).not_after == lab.not_after == pytest.approx(later + 30 * DAY_S, abs=2)
+    certificate = x509.load_pem_x509_certificate((lab.folder / "node.crt").read_bytes())
+    uris = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert f"/lab/{before.node_id}" in uris.get_values_for_type(x509.UniformResourceIdentifier)[0]
+
+
+def test_nobody_has_another_key_certified(pc1: Identity, add_node) -> None:
+    lab, pc2 = add_node("lab1", Zone.LAB), add_node("pc2")
+    with pytest.raises(NotAllowed, match="its own"):
+        reissue(pc1.data_dir, lab.as_peer(), request_renewal(pc2))
+    with pytest.raises(WireError, match="somebody else"):
+        take_renewal(lab, (pc2.folder / "node.crt").read_bytes())
+    with pytest.raises(InviteError, match="only core nodes"):
+        reissue(lab.data_dir, lab.as_peer(), request_renewal(lab))
 
 
 def test_a_running_node_imports_no_certificate_machinery(pc1: Identity) -> None:

@@ -95,6 +95,16 @@ def test_old_invitations_are_removed_after_a_day(pc1: Identity) -> None:
     assert not list((pc1.folder / "invites").iterdir())
 
 
+def test_an_invitation_in_the_making_is_left_alone_and_its_leftovers_are_not(pc1: Identity) -> None:
+    create_invite(pc1.data_dir)
+    half = pc1.folder / "invites" / ".x.open.tmp"
+    half.write_bytes(b"{")
+    pending(pc1.data_dir)
+    assert half.exists()
+    pending(pc1.data_dir, now=half.stat().st_mtime + 25 * 3600)
+    assert not half.exists()
+
+
 @pytest.mark.parametrize("expires_s", [0, -1, float("nan"), 8 * 24 * 3600])
 def test_an_expiry_out_of_bounds_is_refused(pc1: Identity, expires_s: float) -> None:
     with pytest.raises(InvalidInput, match="expires"):

@@ -14,7 +14,7 @@ from tarsd.identity import Identity, PeerIdentity, init_cluster, load_identity, 
 from tarsd.identity import authority as ca
 from tarsd.identity.folder import NodeFile, Signed, create_folder
 from tarsd.identity.identity import read_authority
-from tarsd.identity.peer import server_name_of
+from tarsd.identity.peer import read_certificate, server_name_of
 from tarsd.names import NodeName, Zone
 
 
@@ -139,6 +139,13 @@ def test_a_certificate_that_names_no_one_node_is_refused(names: tuple[tuple[str,
 
     with pytest.raises(NotAllowed, match="not one of a node"):
         peer_of(End())  # type: ignore[arg-type]
+
+
+def test_a_certificate_of_another_clusters_authority_is_refused() -> None:
+    issuer = ((("organizationName", "f" * 16),), (("commonName", "tarsd core authority"),))
+    names = (("URI", "tars://0123456789abcdef/core/" + "0" * 32),)
+    with pytest.raises(NotAllowed, match="another cluster"):
+        read_certificate({"subjectAltName": names, "issuer": issuer, "subject": ()})
 
 
 def test_no_tls_is_no_peer() -> None:

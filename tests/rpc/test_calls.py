@@ -333,6 +333,13 @@ async def test_an_upload_arrives_whole_while_items_come_back(serve, client, gath
     assert len(found) > 8
 
 
+async def test_an_upload_begins_before_the_first_beat(serve, client, gather_items) -> None:
+    peer = await serve({"ingest": count_bytes}, beat_s=5)
+    async with asyncio.timeout(0.4):
+        found = await gather_items(peer.call(client, calls.INGEST, INGEST, upload=aiter(Source(2, b"x"))))
+    assert found[-1].done == 2
+
+
 async def test_an_empty_upload_ends(serve, client, gather_items) -> None:
     peer = await serve({"ingest": count_bytes})
     assert [item.done for item in await gather_items(peer.call(client, calls.INGEST, INGEST))] == [0]

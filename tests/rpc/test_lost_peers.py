@@ -300,6 +300,49 @@ async def test_a_relayed_loss_does_not_accuse_the_relay(serve, client, gather_it
     assert not isinstance(error.value, PeerLost)
 
 
+async def test_the_callee_holds_the_deadline_of_a_caller_that_does_not(serve, pc1: Identity) -> None:
+    closed = asyncio.Event()
+
+    async def for_ever(_request: object, _context: object):
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            closed.set()
+
+    peer = await serve({"recall": for_ever})
+    reader, writer = await asyncio.open_connection(*peer.address, ssl=pc1.client_context(any_node=True))
+    body = wire.encode_frame(Kind.REQUEST, wire.encode(RECALL))
+    writer.write(
+        b"POST /rpc/recall HTTP/1.1\r\nHost: x\r\nX-Tarsd-Deadline: 0.3\r\nX-Tarsd-Hops: 1\r\n"
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    async with asyncio.timeout(2):
+        assert b"DeadlineExceeded" in await reader.readuntil(b"0\r\n\r\n")
+    assert closed.is_set()
+    writer.transport.abort()
+
+
+async def test_a_reader_that_stops_waits_for_an_end_on_its_way(
+    raw, client, pc2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", 1.0)
+
+    async def end_later(reader, writer, _number) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(HEAD + chunk(ITEM))
+            await asyncio.sleep(0.02)
+            writer.write(chunk(wire.END) + b"0\r\n\r\n")
+
+    address, made = await raw(end_later)
+    for _ in range(2):
+        async with contextlib.aclosing(client.call([address], pc2.node_id, calls.RECALL, RECALL, HEADERS)) as items:
+            await anext(items)
+    assert len(made) == 1
+
+
 async def test_a_caller_that_freezes_in_mid_upload_is_lost_to_the_handler(serve, pc1: Identity) -> None:
     lost = asyncio.get_running_loop().create_future()
 

@@ -1,0 +1,42 @@
+"""The open chats, as pure state."""
+
+from __future__ import annotations
+
+from tarsd.api.session import KEEP_S, MAX_SESSIONS, MAX_TURN_CHARACTERS, MAX_TURNS, Session, Sessions, new_conversation
+from tarsd.names import ConversationId
+
+
+def test_a_session_holds_the_last_turns_each_cut_to_the_bound():
+    session = Session(ConversationId("c"))
+    for number in range(MAX_TURNS + 3):
+        session.remember(f"{number}" * (MAX_TURN_CHARACTERS + 1), "a" * (MAX_TURN_CHARACTERS + 1))
+    assert len(session.turns) == MAX_TURNS
+    assert session.turns[0].question.startswith("3")
+    assert len(session.turns[0].question) == len(session.turns[0].answer) == MAX_TURN_CHARACTERS
+
+
+def test_an_answer_that_never_began_is_no_exchange():
+    session = Session(ConversationId("c"))
+    session.remember("q", "")
+    assert not session.turns
+
+
+def test_a_session_is_kept_for_a_while_and_then_dropped():
+    sessions = Sessions()
+    first = sessions.open(ConversationId("c"), 0.0)
+    assert sessions.open(ConversationId("c"), KEEP_S) is first
+    assert sessions.open(ConversationId("c"), 2 * KEEP_S + 1) is not first
+
+
+def test_the_session_unused_longest_goes_first():
+    sessions = Sessions()
+    opened = [sessions.open(ConversationId(f"c{n}"), 0.0) for n in range(MAX_SESSIONS)]
+    sessions.open(opened[0].conversation, 1.0)
+    sessions.open(ConversationId("one more"), 1.0)
+    assert sessions.open(opened[0].conversation, 1.0) is opened[0]
+    assert sessions.open(opened[1].conversation, 1.0) is not opened[1]
+
+
+def test_conversations_cannot_be_guessed():
+    assert len({new_conversation() for _ in range(100)}) == 100
+    assert len(new_conversation()) >= 20

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from tarsd import calls, config
+from tarsd.engines import chain as chain_module
+from tarsd.engines import keeper as keeper_module
+from tarsd.engines.chain import EngineChain
+from tarsd.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    EngineUnavailable,
+    InvalidInput,
+    Overloaded,
+    WorkerLost,
+)
+from tarsd.workers.backoff import Backoff
+from tests.engines.conftest import until
+from tests.engines.scripted_engine import SCRIPTS, Script
+
+Start = Callable[..., "asyncio.Future[EngineChain]"]
+
+
+@pytest.fixture(autouse=True)
+def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    SCRIPTS.clear()
+
+    def plugs(group: str) -> list[EntryPoint]:
+        kinds = ("llama_cpp", "ollama", "transformers")
+        return [EntryPoint(kind, "tests.engines.scripted_engine:ScriptedEngine", group) for kind in kinds]
+
+    monkeypatch.setattr(chain_module, "entry_points", plugs)
+    monkeypatch.setattr(keeper_module, "Backoff", lambda: Backoff(0.01, 0.01))
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., object]]:
+    chains: list[EngineChain] = []
+
+    async def build(*kinds: str, queue: int = 4, max_tokens: int = 100, **scripts: Script) -> EngineChain:
+        SCRIPTS.update(scripts)
+        settings = [config.Engine(kind=kind) for kind in kinds]  # type: ignore[arg-type]
+        chains.append(EngineChain(settings, queue=queue, max_tokens=max_tokens))
+        await chains[-1].start()
+        return chains[-1]
+
+    yield build
+    for chain in chains:
+        await chain.stop()
+
+
+def question(**fields: object) -> calls.ChatRequest:
+    return calls.ChatRequest(messages=[calls.Message("user", "why?")], **fields)  # type: ignore[arg-type]
+
+
+async def ask(chain: EngineChain, deadline_s: float = 10, **fields: object) -> list[calls.ChatItem]:
+    async with aclosing(chain.generate(question(**fields), deadline_s)) as items:
+        return [item async for item in items]
+
+
+def text(items: list[calls.ChatItem]) -> str:
+    return "".join(item.text for item in items)
+
+
+async def test_the_first_usable_engine_of_the_configuration_answers(start: Start) -> None:
+    chain = await start("ollama", "llama_cpp", ollama=Script([["from ollama"]]))
+    assert await chain.wait_ready(5)
+    items = await ask(chain)
+    assert text(items) == "from ollama"
+    assert (items[0].engine, items[0].model) == ("ollama", "ollama-model")
+    assert items[-1].finish_reason == "stop"
+    assert [info.engine for info in chain.infos()] == ["ollama", "llama_cpp"]
+
+
+async def test_an_engine_that_cannot_start_is_passed_over_and_tried_again(start: Start) -> None:
+    broken = Script([["late"]], starts=[EngineUnavailable("no model")] * 3)
+    chain = await start("llama_cpp", "ollama", llama_cpp=broken, ollama=Script([["spare"]]))
+    assert await chain.wait_ready(5)
+    assert text(await ask(chain)) == "spare"
+    await until(lambda: not chain.reasons)
+    assert text(await ask(chain)) == "late"
+
+
+async def test_reasons_say_why_and_the_refusal_names_them(start: Start) -> None:
+    for_ever = [EngineUnavailable("no such file")] * 1000
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script(starts=for_ever), ollama=Script(starts=for_ever[:]))
+    await until(lambda: len(chain.reasons) == 2)
+    assert not chain.ready
+    assert chain.info() is None
+    with pytest.raises(EngineUnavailable, match="llama_cpp: no such file; ollama: no such file"):
+        await ask(chain)
+
+
+async def test_while_everything_is_loading_the_refusal_says_so(start: Start) -> None:
+    chain = await start("llama_cpp")
+    assert chain.loading
+    with pytest.raises(EngineUnavailable, match="still loading"):
+        await ask(chain)
+    assert await chain.wait_ready(5)
+    assert not chain.loading
+
+
+async def test_a_failure_before_the_first_token_is_not_seen_and_its_reason_is_kept(start: Start) -> None:
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script([[WorkerLost("it died")]]), ollama=Script([["a", "b"]]))
+    assert await chain.wait_ready(5)
+    items = await ask(chain)
+    assert [item.text for item in items] == ["a", "b", ""]
+    assert items[0].engine == "ollama"
+    assert chain.reasons == {"llama_cpp": "it died"}
+
+
+async def test_the_next_engine_continues_an_answer_from_what_was_shown(start: Start) -> None:
+    chain = await start(
+        "llama_cpp",
+        "ollama",
+        llama_cpp=Script([["The ", "sky ", WorkerLost("it died")]]),
+        ollama=Script([["is ", "blue."]]),
+    )
+    assert await chain.wait_ready(5)
+    items = await ask(chain, partial="Well: ", max_tokens=50)
+    assert text(items) == "The sky is blue."
+    assert [item.engine for item in items if item.engine] == ["llama_cpp", "ollama"]
+    continued = SCRIPTS["ollama"].asked[0]
+    assert continued.partial == "Well: The sky "
+    assert continued.max_tokens == 48
+    assert items[-1].usage == calls.Usage(7, 4)
+
+
+async def test_when_no_engine_can_go_on_the_answer_fails_after_what_was_shown(start: Start) -> None:
+    chain = await start("llama_cpp", llama_cpp=Script([["half", WorkerLost("it died")]]))
+    assert await chain.wait_ready(5)
+    async with aclosing(chain.generate(question(), 5)) as items:
+        assert (await anext(items)).text == "half"
+        with pytest.raises(EngineUnavailable, match="llama_cpp: it died"):
+            await anext(items)
+    assert chain.load()[:2] == (0, 0)
+
+
+async def test_an_engine_that_failed_is_started_again_before_it_is_asked_again(start: Start) -> None:
+    chain = await start("llama_cpp", llama_cpp=Script([[WorkerLost("it died")], ["well again"]]))
+    assert await chain.wait_ready(5)
+    with pytest.raises(EngineUnavailable):
+        await ask(chain)
+    assert not chain.ready
+    assert await chain.wait_ready(5)
+    assert SCRIPTS["llama_cpp"].started == 2
+    assert text(await ask(chain)) == "well again"
+    assert chain.reasons == {}
+
+
+async def test_a_busy_server_is_passed_over_but_not_given_up(start: Start) -> None:
+    chain = await start(
+        "llama_cpp", "ollama", llama_cpp=Script([[Overloaded("busy", 3.0)], ["free"]]), ollama=Script([["spare"]])
+    )
+    assert await chain.wait_ready(5)
+    assert text(await ask(chain)) == "spare"
+    assert text(await ask(chain)) == "free"
+
+
+async def test_a_request_that_is_wrong_is_not_tried_elsewhere(start: Start) -> None:
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script([[InvalidInput("messages: too long")]]))
+    assert await chain.wait_ready(5)
+    with pytest.raises(InvalidInput):
+        await ask(chain)
+    assert SCRIPTS["ollama"].asked == []
+    assert chain.reasons == {}
+
+
+@pytest.mark.parametrize("model", ["ollama", "ollama-model"])
+async def test_a_request_can_name_engine_or_model(start: Start, model: str) -> None:
+    chain = await start("llama_cpp", "ollama", ollama=Script([["named"]]))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    assert text(await ask(chain, model=model)) == "named"
+    assert text(await ask(chain, model="unknown")) == "ok"
+
+
+async def test_the_node_bounds_the_length_of_an_answer(start: Start) -> None:
+    chain = await start("llama_cpp", max_tokens=20)
+    assert await chain.wait_ready(5)
+    await ask(chain, max_tokens=5000)
+    await ask(chain, max_tokens=5)
+    assert [request.max_tokens for request in SCRIPTS["llama_cpp"].asked] == [20, 5]
+
+
+async def test_one_answer_at_a_time_people_before_background_each_told_its_position(start: Start) -> None:
+    go = asyncio.Event()
+    chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
+    assert await chain.wait_ready(5)
+    done: list[str] = []
+    positions: dict[str, list[int]] = {}
+
+    async def one(name: str, background: bool) -> None:
+        items = await ask(chain, background=background)
+        positions[name] = [item.queue_position for item in items if item.queue_position]
+        done.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name, background in (("first", False), ("night", True), ("ana", False)):
+            group.create_task(one(name, background))
+            await asyncio.sleep(0)
+        await until(lambda: chain.load()[0] == 2)
+        assert chain.load()[:2] == (2, 1)
+        assert len(SCRIPTS["llama_cpp"].asked) == 1
+        go.set()
+    assert done == ["first", "ana", "night"]
+    assert positions["first"] == []
+    assert positions["night"][:2] == [1, 2]
+    assert positions["ana"] == [1]
+
+
+async def test_beyond_the_queue_a_question_is_refused(start: Start) -> None:
+    go = asyncio.Event()
+    chain = await start("llama_cpp", queue=1, llama_cpp=Script([[go, "x"]]))
+    assert await chain.wait_ready(5)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(ask(chain))
+        await until(lambda: chain.load()[0] == 1)
+        with pytest.raises(Overloaded) as caught:
+            await ask(chain)
+        assert caught.value.retry_after_s > 0
+        go.set()
+
+
+async def test_a_deadline_counts_in_the_queue(start: Start) -> None:
+    go = asyncio.Event()
+    chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
+    assert await chain.wait_ready(5)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask(chain))
+        await until(lambda: chain.load()[1] == 1)
+        with pytest.raises(DeadlineExceeded):
+            await ask(chain, deadline_s=0.02)
+        go.set()
+
+
+async def test_closing_an_answer_closes_the_engines_and_frees_the_turn(start: Start) -> None:
+    chain = await start("llama_cpp", llama_cpp=Script([["a", asyncio.Event()]]))
+    assert await chain.wait_ready(5)
+    async with aclosing(chain.generate(question(), 5)) as items:
+        await anext(items)
+    assert SCRIPTS["llama_cpp"].closed == 1
+    assert chain.load()[:2] == (0, 0)
+
+
+async def test_an_engine_whose_worker_went_away_is_noticed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "_LOOK_S", 0.01)
+    chain = await start("llama_cpp")
+    assert await chain.wait_ready(5)
+    await chain.engines[0].stop()
+    assert not chain.ready
+    await until(lambda: SCRIPTS["llama_cpp"].started == 2)
+    assert await chain.wait_ready(5)
+
+
+def test_twins_have_names_of_their_own() -> None:
+    settings = [config.Engine(kind="ollama"), config.Engine(kind="llama_cpp"), config.Engine(kind="ollama")]
+    assert [engine.name for engine in chain_module.build_engines(settings)] == ["ollama", "llama_cpp", "ollama-2"]
+
+
+def test_an_engine_that_is_not_installed_is_a_wrong_configuration() -> None:
+    with pytest.raises(ConfigError, match="no engine 'openai'"):
+        chain_module.build_engines([config.Engine(kind="openai")])

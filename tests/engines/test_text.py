@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tarsd.engines.text import RepetitionFilter, StopFilter, Utf8
+
+
+def test_a_character_is_shown_when_its_last_byte_came() -> None:
+    text = Utf8()
+    assert [text.feed(bytes([byte])) for byte in "ñ🙂".encode()] == ["", "ñ", "", "", "", "🙂"]
+    assert text.finish() == ""
+
+
+def test_a_character_that_never_came_whole_is_marked_at_the_end() -> None:
+    text = Utf8()
+    assert text.feed("🙂".encode()[:3]) == ""
+    assert text.finish() == "\ufffd"
+
+
+@given(st.text(), st.integers(1, 5))
+def test_text_in_any_pieces_comes_out_whole(text: str, size: int) -> None:
+    reader, data = Utf8(), text.encode()
+    shown = "".join(reader.feed(data[at : at + size]) for at in range(0, len(data), size)) + reader.finish()
+    assert shown == text
+
+
+def test_a_stop_string_is_not_shown_even_when_it_comes_in_pieces() -> None:
+    stops = StopFilter(["</end>"])
+    assert [stops.feed(piece) for piece in ("all ", "right<", "/en", "d> more")] == ["all ", "right", "", ""]
+    assert stops.stopped
+    assert stops.feed("even more") == ""
+    assert stops.finish() == ""
+
+
+def test_the_earliest_of_several_stop_strings_counts() -> None:
+    stops = StopFilter(["later", "now"])
+    assert stops.feed("it is now or later") == "it is "
+
+
+def test_what_only_looked_like_a_stop_string_is_shown() -> None:
+    stops = StopFilter(["###"])
+    assert stops.feed("a ##") == "a "
+    assert stops.feed(" b") == "## b"
+    assert stops.feed("#") == ""
+    assert stops.finish() == "#"
+
+
+def test_without_stop_strings_nothing_waits() -> None:
+    assert StopFilter(["", ""]).feed("x") == "x"
+
+
+@given(
+    st.text("ab<", max_size=40),
+    st.lists(st.text("ab<", min_size=1, max_size=4), min_size=1, max_size=3),
+    st.integers(1, 4),
+)
+def test_whatever_the_pieces_exactly_the_text_before_the_first_stop_is_shown(
+    text: str, stops: list[str], size: int
+) -> None:
+    reader = StopFilter(stops)
+    shown = "".join(reader.feed(text[at : at + size]) for at in range(0, len(text), size))
+    shown += reader.finish()
+    assert not any(stop in shown for stop in stops)
+    assert text.startswith(shown)
+    if not any(stop in text for stop in stops):
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["The house", " has seven", " rooms."], " rooms."),
+        ([" The", " house has", " seven rooms."], " rooms."),
+        ([" rooms", "."], " rooms."),
+        (["The house", " is old."], "The house is old."),
+        (["The house"], "The house"),
+    ],
+)
+def test_a_repeated_beginning_is_dropped_and_anything_else_is_shown(pieces: list[str], shown: str) -> None:
+    repetition = RepetitionFilter("The house has seven")
+    assert "".join(map(repetition.feed, pieces)) + repetition.finish() == shown
+
+
+def test_without_a_beginning_nothing_waits() -> None:
+    assert RepetitionFilter("").feed("T") == "T"

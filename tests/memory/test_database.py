@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from memory_help import ANA, OpenStore, add_document
+
+from tarsd.errors import StorageError
+from tarsd.memory.schema import MIGRATIONS
+from tarsd.memory.store import Store
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 8192] = b"\xa5" * 8192
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["garbage", "holes", "cut"])
+async def test_a_damaged_database_is_moved_aside_and_replaced(open_store: OpenStore, tmp_path: Path, how: str) -> None:
+    store = await open_store()
+    await add_document(store, "boiler", ["text " * 100] * 50)
+    await store.close()
+    path = tmp_path / "store.db"
+    match how:
+        case "garbage":
+            path.write_bytes(b"this is no database" * 1000)
+        case "holes":
+            damage(path)
+        case "cut":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    bad = path.read_bytes()
+    store = await open_store()
+    (aside,) = [each for each in files(tmp_path) if "corrupt" in each.name and not each.name.endswith("-wal")]
+    assert aside.read_bytes() == bad
+    assert aside.name in store.problem
+    assert store.problem in (await store.integrity_check())[0]
+    await add_document(store, "boiler", ["text"])
+    assert await store.document_count() == 1
+
+
+async def test_a_second_process_cannot_open_it(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="locked"):
+        await Store.open(tmp_path / "store.db", ANA)
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(open_store: OpenStore, tmp_path: Path) -> None:
+    await (await open_store()).close()
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(StorageError, match="newer tarsd"):
+        await open_store()
+    assert [each.name for each in files(tmp_path)] == ["store.db"]
+
+
+async def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file"):
+        await Store.open(tmp_path / "file" / "store.db", ANA)
+
+
+async def test_only_its_owner_may_read_it(store: Store, tmp_path: Path) -> None:
+    await add_document(store, "boiler", ["text"])
+    assert {path.name: path.stat().st_mode & 0o077 for path in files(tmp_path)} == {
+        "store.db": 0,
+        "store.db-wal": 0,
+    }
+
+
+async def test_commits_are_on_disk_and_deleted_text_is_overwritten(store: Store) -> None:
+    async with store._database.reading():
+        pragmas = {
+            name: await store._database.value(f"PRAGMA {name}")
+            for name in ("journal_mode", "synchronous", "secure_delete", "locking_mode", "temp_store")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "secure_delete": 1,
+        "locking_mode": "exclusive",
+        "temp_store": 2,
+    }
+
+
+async def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    await add_document(store, "boiler", ["text"])
+    before = await store.counts()
+
+    async def fail() -> None:
+        async with store._database.writing():
+            await store._database.run("DELETE FROM log")
+            await store._database.run("INSERT INTO no_such_table VALUES (1)")
+
+    with pytest.raises(StorageError):
+        await fail()
+    assert await store.counts() == before
+
+
+async def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(store: Store) -> None:
+    await add_document(store, "boiler", ["text"])
+    before = await store.vector()
+    async with store._database.reading():
+        pages = await store._database.value("PRAGMA page_count")
+        await store._database.rows(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="full"):
+        await add_document(store, "large", ["many words " * 2000] * 20)
+    assert await store.vector() == before
+    async with store._database.reading():
+        await store._database.rows("PRAGMA max_page_count = 1000000")
+    await add_document(store, "large", ["many words"])
+    assert await store.integrity_check() == []
