@@ -60,5 +60,6 @@ clean:
 
 # Renews packaging/constraints.txt from what is installed, after an upgrade that passed the tests.
 freeze:
-	@{ grep '^#' packaging/constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
-	    | sed -n 's/^\([A-Za-z0-9._-]*==[^+ ]*\).*/\1/p'; } > .constraints.new && mv .constraints.new packaging/constraints.txt
+	@{ grep '^#' packaging/constraints.txt; $(BIN)/python -m pip --disable-pip-version-check list --format=freeze \
+	    --exclude-editable --exclude pip --exclude setuptools | sed 's/+[a-z0-9]*$$//'; } > .constraints.new \
+	    && mv .constraints.new packaging/constraints.txt

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import aiohttp
 
 POLL_S = 0.02
+
+
+class ApiError(Exception):
+    """The node answered with an error; the text is its status and what it said."""
 
 
 @dataclass
@@ -86,14 +90,16 @@ class Client:
         """Return the JSON at `path`."""
         timeout = aiohttp.ClientTimeout(total=within_s)
         async with self._session.get(self._url + path, timeout=timeout) as response:
-            response.raise_for_status()
+            if response.status >= 400:
+                raise ApiError(f"{response.status}: {(await response.text()).strip()}")
             return await response.json()
 
     async def get_text(self, path: str, within_s: float = 5.0) -> str:
         """Return the text at `path`."""
         timeout = aiohttp.ClientTimeout(total=within_s)
         async with self._session.get(self._url + path, timeout=timeout) as response:
-            response.raise_for_status()
+            if response.status >= 400:
+                raise ApiError(f"{response.status}: {(await response.text()).strip()}")
             return await response.text()
 
     async def members(self) -> dict[str, dict[str, Any]]:
@@ -116,9 +122,17 @@ class Client:
         return time.monotonic() - began
 
     async def ask(
-        self, text: str, *, within_s: float = 120.0, heard: Callable[[dict[str, Any]], None] | None = None
+        self,
+        text: str,
+        *,
+        within_s: float = 120.0,
+        heard: Callable[[dict[str, Any]], None] | None = None,
+        until: str = "",
     ) -> Answer:
-        """Ask over the chat WebSocket and return the whole answer; `heard` is called with each event as it comes."""
+        """Ask over the chat WebSocket and return the whole answer; `heard` is called with each event as it comes.
+
+        With `until`, leave at the first event of that type, as a person who closes the page.
+        """
         answer = Answer()
         async with asyncio.timeout(within_s), self._session.ws_connect(self._url + "/ws") as socket:
             began = time.monotonic()
@@ -130,19 +144,29 @@ class Client:
                 answer.events.append((time.monotonic() - began, event))
                 if heard:
                     heard(event)
-                if event["type"] in ("done", "error", "stopped"):
+                if event["type"] in ("done", "error", "stopped", until):
                     break
         return answer
 
     async def ingest(self, file: Path, *, within_s: float = 600.0) -> AsyncGenerator[dict[str, Any], None]:
         """Send a document in and yield its progress; the last item has stage done, duplicate or failed."""
-        timeout = aiohttp.ClientTimeout(total=within_s)
         with file.open("rb") as data:
-            request = self._session.post(
-                f"{self._url}/api/documents", params={"file": file.name}, data=data, timeout=timeout
-            )
-            async with request as response:
-                response.raise_for_status()
-                async for line in response.content:
-                    if line.strip():
-                        yield json.loads(line)
+            async for item in self._ingest(file.name, data, within_s):
+                yield item
+
+    async def ingest_bytes(
+        self, name: str, content: bytes, *, within_s: float = 600.0
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Do the same with a document that is in memory."""
+        async for item in self._ingest(name, content, within_s):
+            yield item
+
+    async def _ingest(self, name: str, data: bytes | BinaryIO, within_s: float) -> AsyncGenerator[dict[str, Any], None]:
+        timeout = aiohttp.ClientTimeout(total=within_s)
+        request = self._session.post(f"{self._url}/api/documents", params={"file": name}, data=data, timeout=timeout)
+        async with request as response:
+            if response.status >= 400:
+                raise ApiError(f"{response.status}: {(await response.text()).strip()}")
+            async for line in response.content:
+                if line.strip():
+                    yield json.loads(line)

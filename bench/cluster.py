@@ -15,10 +15,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench.client import Client
+from bench.client import ApiError, Client
 from bench.daemon import Daemon, DaemonError, Plan
 
-__all__ = ["Client", "Cluster", "Daemon", "DaemonError", "Plan", "cluster"]
+__all__ = ["ApiError", "Client", "Cluster", "Daemon", "DaemonError", "Plan", "cluster"]
 
 JOIN_S = 30.0
 SEE_S = 20.0

@@ -7,7 +7,9 @@ Rules
    Kendall's variance. Source: Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63, 1968.
 4. Samples of one process taken close together are not independent, which would make the interval too narrow. So a
    series is cut into blocks, and the blocks' medians are fitted.
-5. "Stable" needs the whole interval below the limit; "grows" needs the whole of it above. Between them the honest word
+5. A process warms up at first: the first fifth, at most an hour, is left out. What remains must span ten minutes to be
+   worth a word about hours.
+6. "Stable" needs the whole interval below the limit; "grows" needs the whole of it above. Between them the honest word
    is "undecided": measure for longer.
 """
 
@@ -21,6 +23,9 @@ from typing import Literal
 
 BLOCKS = 60
 MIN_BLOCKS = 8  # below it no interval of 95 % exists that means anything
+MIN_SPAN_S = 600.0
+WARM_UP_SHARE = 0.2
+WARM_UP_MAX_S = 3600.0
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -82,16 +87,24 @@ class Growth:
     slope: Slope | None
 
 
-def growth(
-    times_s: Sequence[float], values: Sequence[float], *, limit_per_hour: float, warm_up_share: float = 0.2
-) -> Growth:
+def warm_from(times_s: Sequence[float]) -> int:
+    """Return the index of the first sample after the warm-up (rule 5)."""
+    if not times_s:
+        return 0
+    from_s = times_s[0] + min(WARM_UP_SHARE * (times_s[-1] - times_s[0]), WARM_UP_MAX_S)
+    return next(index for index, at in enumerate(times_s) if at >= from_s)
+
+
+def growth(times_s: Sequence[float], values: Sequence[float], *, limit_per_hour: float) -> Growth:
     """Return the verdict on a series, after its warm-up, against the growth that is still called stable."""
-    start = int(len(values) * warm_up_share)
+    start = warm_from(times_s)
     block_times, block_values = blocks(times_s[start:], values[start:])
     if len(block_values) < MIN_BLOCKS:
         return Growth("undecided", None)
     slope = theil_sen(block_times, block_values)
     low, _, high = slope.per_hour
+    if times_s[-1] - times_s[start] < MIN_SPAN_S:
+        return Growth("undecided", slope)
     if high <= limit_per_hour:
         return Growth("stable", slope)
     return Growth("grows" if low > limit_per_hour else "undecided", slope)

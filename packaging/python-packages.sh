@@ -24,7 +24,7 @@ done_with() { [[ -f $stamps/$1 && $(<"$stamps/$1") == "$2" ]]; }
 stamp() { mkdir -p "$stamps" && printf '%s' "$2" >"$stamps/$1"; }
 hash_of() { cat "$@" | sha256sum | cut -c1-16; }
 wants() { [[ ,$extras, == *",$1,"* ]]; }
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --constraint "$constraints" "$@"; }
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --quiet --constraint "$constraints" "$@"; }
 
 make_venv() {
     [[ -x $venv/bin/python ]] && return
@@ -41,12 +41,13 @@ PY
 # pip keeps the wheel in its cache, under a key that does not know these options.
 build_llama() {
     CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$here/lean-llama.cmake ${CMAKE_ARGS:-}" \
-        "$venv/bin/python" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$wheels" \
+        "$venv/bin/python" -m pip --disable-pip-version-check wheel --quiet --quiet --no-deps --wheel-dir "$wheels" \
         "llama-cpp-python==$llama_version"
 }
 
 install_torch() {
-    pip ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch==$torch_version"
+    # What torch depends on comes with `ours`: its own index does not have everything in the pinned releases.
+    pip ${TORCH_INDEX:+--index-url "$TORCH_INDEX" --no-deps} "torch==$torch_version"
 }
 
 # The compiler and the download do not get in each other's way; two pips in one environment would, so the build makes a wheel

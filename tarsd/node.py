@@ -90,7 +90,12 @@ class Node:
         self.client = RpcClient(identity, silence_s=config.network.silence_s)
         self._stopping.append(self.client.close)
         self.gossip = Gossip(
-            identity, config.gossip, config.network, config.node.data_dir, hello=self.client.hello, rng=Random(),  # noqa: S311 - spreads probes, keeps no secret
+            identity,
+            config.gossip,
+            config.network,
+            config.node.data_dir,
+            hello=self.client.hello,
+            rng=Random(),  # noqa: S311 - spreads probes, keeps no secret
         )
         self.rpc = RpcServer(
             identity,

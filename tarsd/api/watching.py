@@ -87,7 +87,11 @@ async def _status_of(services: ApiServices, node: NodeId | None) -> calls.Status
 async def nightly(request: web.Request) -> web.StreamResponse:
     """POST /api/nightly {"jobs": [...]}: a stream of `NightlyItem`, one a line."""
     body = await read_json(request, NightlyBody) if request.can_read_body else NightlyBody()
-    call = request.app[SERVICES].dispatch.call(calls.NIGHTLY, calls.NightlyRequest(list(body.jobs)))
+    services = request.app[SERVICES]
+    wanted = calls.NightlyRequest(list(body.jobs))
+    # the jobs tidy the node they run on: this one, where it can
+    own = next((m.node for m in services.members() if m.is_self and calls.NIGHTLY.name in m.capabilities), None)
+    call = services.dispatch.call(calls.NIGHTLY, wanted, only=own)
     return await ndjson(request, call)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -22,6 +25,7 @@ class Printer:
         self._texts = texts
         self._as_json = as_json
         self._sources: list[Source] = []
+        self._told: set[str] = set()
         self._in_text = False
 
     def show(self, event: ToReader) -> None:
@@ -36,6 +40,7 @@ class Printer:
             case SourcesEvent():
                 self._sources = event.sources
             case NoticeEvent():
+                self._told.add(event.text)
                 self._remark(event.text, "yellow")
             case DoneEvent():
                 self._end(event)
@@ -58,7 +63,8 @@ class Printer:
             words.append(self._texts.prepared_by.format(node=done.prepared_by))
         self._remark(", ".join(words), "dim")
         for reason in done.degraded:
-            self._remark(self._texts.degraded.format(reason=reason), "yellow")
+            if reason not in self._told:
+                self._remark(self._texts.degraded.format(reason=reason), "yellow")
 
     def _remark(self, text: str, style: str) -> None:
         self._break()
@@ -70,9 +76,21 @@ class Printer:
         self._in_text = False
 
 
-async def converse(socket: aiohttp.ClientWebSocketResponse, ask: Ask, printer: Printer) -> int:
+class Line(Protocol):
+    """An open chat connection."""
+
+    async def send_str(self, data: str) -> None:
+        """Send a message; raises `ConnectionError` when the connection is gone."""
+
+    def __aiter__(self) -> AsyncIterator[aiohttp.WSMessage]: ...
+
+
+async def converse(socket: Line, ask: Ask, printer: Printer) -> int:
     """Send a question, print its answer, return its exit code. Raises `PeerLost` when the connection ends first."""
-    await socket.send_str(msgspec.json.encode(ask).decode())
+    try:
+        await socket.send_str(msgspec.json.encode(ask).decode())
+    except ConnectionError as error:
+        raise errors.PeerLost(f"the question could not be sent: {error}") from error
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.TEXT:
             break
@@ -90,6 +108,7 @@ async def converse(socket: aiohttp.ClientWebSocketResponse, ask: Ask, printer: P
     raise errors.PeerLost("the node closed the connection before the answer was complete")
 
 
-async def stop(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Ask the node to end the running answer; `converse` then returns."""
-    await socket.send_str(msgspec.json.encode(Stop()).decode())
+async def stop(socket: Line) -> None:
+    """Ask the node to end the running answer; `converse` then returns. A connection that is gone has ended it."""
+    with contextlib.suppress(ConnectionError):
+        await socket.send_str(msgspec.json.encode(Stop()).decode())

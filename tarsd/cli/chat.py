@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -23,11 +23,44 @@ from tarsd.cli.answers import Printer, converse, stop
 from tarsd.cli.client import ApiClient, target_of
 from tarsd.cli.language import Texts, texts_for
 from tarsd.cli.terminal import styled
-from tarsd.errors import PeerLost, TarsdError
+from tarsd.errors import TarsdError
 
+MAX_UNREAD = 256  # messages that wait for the printer; beyond it the node waits for us
 STOP_S = 5.0  # given to a node to say that it stopped
 
 T = TypeVar("T")
+
+
+class KeptLine:
+    """A connection that is read all the time: pings are answered, and a close is noticed, while nobody asks."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._queue: asyncio.Queue[aiohttp.WSMessage | None] = asyncio.Queue(MAX_UNREAD)
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._reading.done()
+
+    async def send_str(self, data: str) -> None:
+        """Send a message."""
+        await self._socket.send_str(data)
+
+    async def __aiter__(self) -> AsyncGenerator[aiohttp.WSMessage, None]:
+        while (message := await self._queue.get()) is not None:
+            yield message
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            await self._queue.put(message)
+        await self._queue.put(None)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._reading.cancel()
+        await asyncio.wait({self._reading})
 
 
 class Chat:
@@ -38,32 +71,32 @@ class Chat:
         self._texts = texts
         self._as_json = as_json
         self._stack = AsyncExitStack()
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._line: KeptLine | None = None
         self.conversation = conversation
 
-    async def open(self) -> None:
+    async def open(self) -> KeptLine:
         """Connect, unless that is done."""
-        if self._socket is None or self._socket.closed:
+        if self._line is None or self._line.closed:
             await self.close()
-            self._socket = await self._stack.enter_async_context(self._client.chat())
+            self._line = KeptLine(await self._stack.enter_async_context(self._client.chat()))
+        return self._line
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._line is not None:
+            await self._line.close()
         await self._stack.aclose()
-        self._socket = None
+        self._line = None
 
     async def ask(self, text: str) -> int:
         """Ask and print; return the answer's exit code."""
-        await self.open()
-        if self._socket is None:
-            raise PeerLost("the chat is closed")
         question = Ask(text=text, conversation=self.conversation, language=self._texts.code)
-        return await converse(self._socket, question, Printer(self._texts, as_json=self._as_json))
+        return await converse(await self.open(), question, Printer(self._texts, as_json=self._as_json))
 
     async def stop(self) -> None:
         """End the running answer."""
-        if self._socket is not None:
-            await stop(self._socket)
+        if self._line is not None:
+            await stop(self._line)
 
 
 class _Loop:

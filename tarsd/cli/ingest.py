@@ -41,7 +41,7 @@ def find_files(paths: Sequence[Path], texts: Texts) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
-            raise errors.InvalidInput(f"{path}: {texts.unreadable.format(reason='-')}")
+            raise errors.InvalidInput(f"{path}: {texts.missing}")
         found = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if _is_document(p))
         if not found:
             raise errors.InvalidInput(texts.nothing.format(path=path))

@@ -31,6 +31,7 @@ class Texts(NamedTuple):
     passages: str
     reason: str
     nothing: str
+    missing: str
     unreadable: str
     summary: str
 
@@ -64,6 +65,7 @@ ENGLISH = Texts(
     passages="passages",
     reason="reason",
     nothing="there is nothing to read in {path} (PDF, text or Markdown)",
+    missing="there is no such file",
     unreadable="cannot be read: {reason}",
     summary="{good} of {all} documents are in.",
 )
@@ -97,6 +99,7 @@ SPANISH = Texts(
     passages="pasajes",
     reason="motivo",
     nothing="no hay nada que leer en {path} (PDF, texto o Markdown)",
+    missing="no existe ese archivo",
     unreadable="no se puede leer: {reason}",
     summary="{good} de {all} documentos están dentro.",
 )

@@ -149,13 +149,14 @@ def nightly(args: argparse.Namespace) -> int:
     if args.now:
         return asyncio.run(_run_nightly(args))
     found = asyncio.run(_get(args, "/api/status"))
-    part = found["parts"].get("nightly")
+    parts = found["parts"]
+    part = parts.get("nightly") or parts.get("records", {}).get("nightly") or {}
     if args.json:
         _print_json(part)
     elif part:
-        print("\n".join(_tree(part if isinstance(part, dict) else {"nightly": part}, 0)))
+        print("\n".join(_tree(part, 0)))
     else:
-        print("This node has no nightly jobs (role monitoring). `tarsd nightly --now` runs them where they are.")
+        print("No nightly job has run here yet. `tarsd nightly --now` runs them.")
     return OK
 
 

@@ -93,6 +93,11 @@ class _Adder:
         parser.set_defaults(command=command)
         return parser
 
+    def part(self, parts: argparse._SubParsersAction[Parser], name: str, about: str) -> Parser:
+        """Add a command of a command."""
+        description = about[0].upper() + about[1:] + "."
+        return parts.add_parser(name, help=about, description=description, parents=[self._common])
+
 
 def _add_cluster_commands(add: _Adder) -> None:
     add(
@@ -192,7 +197,7 @@ def _add_config_commands(add: _Adder) -> None:
     )
     parts = config.add_subparsers(metavar="check|show", required=True)
     for name, about in (("check", "read the file and say what is wrong"), ("show", "print every setting in force")):
-        part = parts.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        part = add.part(parts, name, about)
         part.add_argument("file", nargs="?", metavar="FILE", help="instead of the usual one")
         part.set_defaults(command=f"settings:{name}")
 

@@ -108,7 +108,7 @@ def _run(arguments: list[str], data: bytes, seconds: float) -> str:
             capture_output=True,
             timeout=max(seconds, 0.01),
             check=True,
-            env={**os.environ, "X": "1"},
+            env={**os.environ, "OMP_THREAD_LIMIT": "1"},
         )
     except FileNotFoundError as error:
         raise OcrFailed("tesseract is not installed") from error

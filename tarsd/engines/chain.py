@@ -6,6 +6,8 @@ Rules
 3. An engine that fails before its first token is passed over silently, its reason is kept.
 4. One that fails in mid-answer is continued by the next from all text shown so far; the reader sees one answer.
 5. One answer at a time. Others wait in a bounded queue, people before background work, and are told their position.
+6. Background work steps back as soon as a person waits, even in the middle of its prompt, and later goes on from its
+   own text.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from tarsd import calls, config
 from tarsd.engines.base import ChatEngine, EngineInfo
 from tarsd.engines.keeper import Keeper
 from tarsd.engines.pace import Pace
-from tarsd.engines.turnstile import Turnstile
+from tarsd.engines.turnstile import Turnstile, until_called
 from tarsd.errors import ConfigError, EngineUnavailable, Overloaded, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -107,17 +109,25 @@ class EngineChain:
             raise self._no_engine()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + deadline_s
-        ticket = self._turnstile.take(urgent=not request.background)
-        try:
-            async with aclosing(self._turnstile.wait(ticket, deadline)) as positions:
-                async for position in positions:
-                    yield calls.ChatItem(queue_position=position)
-            request = msgspec.structs.replace(request, max_tokens=min(request.max_tokens, self._max_tokens))
-            async with aclosing(self._answer(request, deadline)) as items:
-                async for item in items:
-                    yield item
-        finally:
-            self._turnstile.leave(ticket)
+        request = msgspec.structs.replace(request, max_tokens=min(request.max_tokens, self._max_tokens))
+        stepped_back = True
+        while stepped_back:
+            stepped_back = False
+            ticket = self._turnstile.take(urgent=not request.background)
+            try:
+                async with aclosing(self._turnstile.wait(ticket, deadline)) as positions:
+                    async for position in positions:
+                        yield calls.ChatItem(queue_position=position)
+                answer = self._answer(request, deadline)
+                async with aclosing(until_called(ticket.wanted, answer) if request.background else answer) as items:
+                    async for item in items:
+                        if item is None:
+                            stepped_back = True
+                            break
+                        yield item
+                        request = _after(request, item)
+            finally:
+                self._turnstile.leave(ticket)
 
     async def _answer(self, request: calls.ChatRequest, deadline: float) -> AsyncGenerator[calls.ChatItem, None]:
         """Yield one answer by as many engines as it takes (rules 3 and 4)."""

@@ -4,18 +4,47 @@ Rules
 1. Who is in is never thrown out. Among those waiting the urgent are first, then whoever came first.
 2. At most `waiting_most` wait; the next one is `Overloaded`, with the time that the queue will take as it looks now.
 3. An urgent one that finds the queue full of others is refused as well: what was accepted is kept.
+4. Whoever is in and not urgent is told when an urgent one waits (`wanted`), so that it can step back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 from tarsd.errors import DeadlineExceeded, Overloaded
 
 # How much a new duration counts in the average.
 _NEWEST = 0.3
+
+
+ItemT = TypeVar("ItemT")
+
+
+async def until_called(event: asyncio.Event, items: AsyncGenerator[ItemT, None]) -> AsyncGenerator[ItemT | None, None]:
+    """Yield the items until they end, or until `event`: then None, once, and the items are closed where they are."""
+    wanted = asyncio.ensure_future(event.wait())
+    try:
+        async with aclosing(items):
+            while not event.is_set():
+                step = asyncio.ensure_future(anext(items))
+                try:
+                    await asyncio.wait({step, wanted}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not step.done():
+                        step.cancel()
+                        await asyncio.gather(step, return_exceptions=True)
+                if step.cancelled():
+                    break
+                try:
+                    yield step.result()
+                except StopAsyncIteration:
+                    return
+            yield None
+    finally:
+        wanted.cancel()
 
 
 class Ticket:
@@ -25,6 +54,12 @@ class Ticket:
         self.order = (not urgent, number)
         self.position = 0
         self.moved = asyncio.Event()
+        self.wanted = asyncio.Event()  # it is in and an urgent one waits behind it
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a person waits for it."""
+        return not self.order[0]
 
 
 class Turnstile:
@@ -61,6 +96,8 @@ class Turnstile:
             )
         self._waiting.append(ticket)
         self._waiting.sort(key=lambda other: other.order)
+        if ticket.urgent and not self._inside.urgent:
+            self._inside.wanted.set()
         self._count()
         return ticket
 
@@ -82,8 +119,8 @@ class Turnstile:
         Raises `DeadlineExceeded`. The place is kept in every case: `leave` gives it back.
         """
         while ticket.position > 0:
-            ticket.moved.clear()  # before the position is read: a move while the reader is busy is not lost
             yield ticket.position
+            ticket.moved.clear()
             try:
                 async with asyncio.timeout_at(deadline):
                     await ticket.moved.wait()
@@ -105,6 +142,8 @@ class Turnstile:
         self._inside = ticket
         self._entered_at = asyncio.get_running_loop().time()
         ticket.position = 0
+        if not ticket.urgent and any(other.urgent for other in self._waiting):
+            ticket.wanted.set()
         ticket.moved.set()
 
     def _count(self) -> None:

@@ -5,7 +5,8 @@ Rules
    needs its proof.
 2. Of two claims the higher (generation, incarnation) wins; at equal ones LEFT > DEAD > SUSPECT > ALIVE.
 3. A claim about a node never met, or about a newer boot of it, is a hint: the node is greeted, nothing is believed.
-4. SUSPECT is not adopted while we hear the member ourselves; the member is told of it, so that it refutes.
+4. SUSPECT is not adopted while we hear the member ourselves; the member is told of it, so that it refutes. Who said so
+   counts when we stop hearing it, too.
 5. DEAD from a third party about a member heard within 5 s is verified first; unheard, it becomes SUSPECT here.
 6. A claim against ourselves is refuted with a higher incarnation, at once.
 """
@@ -19,6 +20,7 @@ from tarsd.gossip.prober import SILENCE_S, Prober
 from tarsd.gossip.proof import claim_statement
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
+from tarsd.gossip.suspicion import WANTED_ACCUSERS
 from tarsd.gossip.verdicts import Verdicts
 from tarsd.names import NodeId
 
@@ -120,6 +122,8 @@ class Hearsay:
         elif peer.state is State.ALIVE and now - peer.evidence_at >= SILENCE_S:
             self._verdicts.suspect(peer, now, "another member suspects it", claim.by)
             self._whispers.tell(claim)
+        elif peer.state is State.ALIVE and claim.by not in peer.accusers:
+            peer.accusers = [*peer.accusers[-WANTED_ACCUSERS:], claim.by]
 
     def _dead(self, peer: Peer, claim: Claim, teller: Peer, now: float) -> None:
         if peer.state in (State.DEAD, State.LEFT):

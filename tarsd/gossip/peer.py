@@ -53,6 +53,7 @@ class Peer:
         # what we doubt
         self.doubted = False  # a whole round of tries went unanswered
         self.suspicion: Suspicion | None = None
+        self.accusers: list[bytes] = []  # who suspects it, since we last had a sign of its life
         self.accused_at = -1  # we told others that its boot was suspect at this incarnation; it must learn of that
         self.busy_until = NEVER
         self.died_at = NEVER

@@ -157,6 +157,8 @@ class Prober:
 
     def _press(self, peer: Peer, now: float) -> None:
         """Ping a suspect fast, or bury it (rule 5)."""
+        if now - peer.evidence_at >= SILENCE_S * self._roster.health.stretch:
+            self._verdicts.join(peer, now)
         self._verdicts.tick(peer, now)
         if peer.state is State.SUSPECT and now >= peer.next_fast:
             peer.next_fast = now + FAST_EVERY_S

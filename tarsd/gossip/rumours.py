@@ -3,7 +3,7 @@
 Rules
 1. A rumour is told 4 ceil(log10(n + 1)) times, then it is old; the least told goes first.
 2. What is said about the receiver goes to it before anything else, so that it can refute.
-3. One rumour per node: a newer one replaces the older.
+3. One rumour per node, a newer one replaces the older; but of a suspect each accuser is told, since they are counted.
 4. While something is untold, up to 3 members get it every 200 ms.
 Sources: SWIM, section 4.1; memberlist `queue.go`; Lifeguard's buddy system (rule 2).
 """
@@ -11,6 +11,7 @@ Sources: SWIM, section 4.1; memberlist `queue.go`; Lifeguard's buddy system (rul
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from tarsd.gossip.member import State
 from tarsd.gossip.messages import Claim, Rumours, Word
@@ -27,19 +28,19 @@ class Whispers:
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._told: dict[bytes, int] = {}
-        self._claims: dict[bytes, Claim] = {}
+        self._told: dict[Claim, int] = {}
         self._next_push = 0.0
 
     def tell(self, claim: Claim) -> None:
-        """Spread `claim`, in place of whatever was told of its node before."""
-        self._claims[claim.node] = claim
-        self._told[claim.node] = 0
+        """Spread `claim`, in place of what was told of its node before (rule 3)."""
+        with_it = (Word.SUSPECT, claim.word, claim.incarnation)
+        self._drop(claim.node, lambda told: (told.word, Word.SUSPECT, told.incarnation) != with_it)
+        self._told[claim] = 0
         self._next_push = 0.0
 
     def remind(self, claim: Claim) -> None:
         """Spread `claim` again where it is not being told anyway."""
-        if claim.node not in self._told:
+        if claim not in self._told:
             self.tell(claim)
 
     def accuse(self, peer: Peer, word: Word) -> None:
@@ -49,23 +50,22 @@ class Whispers:
 
     def withdraw(self, peer: Peer) -> None:
         """Stop spreading what was said against a member."""
-        claim = self._claims.get(peer.raw)
-        if claim and claim.word in (Word.SUSPECT, Word.DEAD):
-            self._forget(peer.raw)
+        self._drop(peer.raw, lambda told: told.word in (Word.SUSPECT, Word.DEAD))
 
     def for_receiver(self, peer: Peer) -> list[Claim]:
         """Return what rides on the next datagram to `peer`, and count it as told."""
         claims = self._about(peer)
+        if peer.state is not State.ALIVE:
+            return claims  # what is told to one who may not hear would count as told
         limit = 4 * math.ceil(math.log10(len(self._roster.here()) + 2))
-        for node in sorted(self._told, key=self._told.__getitem__):
+        for claim in sorted(self._told, key=self._told.__getitem__):
             if len(claims) == CLAIMS_PER_DATAGRAM:
                 break
-            if node == peer.raw:
-                continue
-            claims.append(self._claims[node])
-            self._told[node] += 1
-            if self._told[node] >= limit:
-                self._forget(node)
+            if claim.node != peer.raw:
+                claims.append(claim)
+                self._told[claim] += 1
+                if self._told[claim] >= limit:
+                    del self._told[claim]
         return claims
 
     def tick(self, now: float) -> None:
@@ -84,9 +84,9 @@ class Whispers:
             # It must learn of it even when the rumour is old here: others may still believe it.
             word = WORDS[peer.state] if peer.state in (State.SUSPECT, State.DEAD) else Word.SUSPECT
             return [Claim(peer.raw, word, peer.generation, peer.incarnation, self._roster.me.raw)]
-        claim = self._claims.get(peer.raw)
-        return [claim] if claim and claim.word in (Word.SUSPECT, Word.DEAD) else []
+        against = (Word.SUSPECT, Word.DEAD)
+        return [claim for claim in self._told if claim.node == peer.raw and claim.word in against][:1]
 
-    def _forget(self, node: bytes) -> None:
-        del self._claims[node]
-        del self._told[node]
+    def _drop(self, node: bytes, outdated: Callable[[Claim], bool]) -> None:
+        for claim in [claim for claim in self._told if claim.node == node and outdated(claim)]:
+            del self._told[claim]

@@ -38,7 +38,7 @@ class Verdicts:
     def vouched(self, peer: Peer, now: float, reason: str) -> None:
         """There is proof of its life, from itself or from a helper."""
         peer.evidence_at = now
-        peer.doubted = False
+        peer.doubted, peer.accusers = False, []
         if not peer.met or peer.state not in (State.SUSPECT, State.DEAD):
             return
         if peer.state is State.DEAD:
@@ -55,10 +55,17 @@ class Verdicts:
         tuning = self._roster.tuning
         members = len(self._roster.here()) + 1
         peer.suspicion = Suspicion(now, members, tuning.suspicion_min_s, tuning.probe_interval_s)
-        peer.suspicion.accuse(by or self._roster.me.raw)
+        for accuser in (by or self._roster.me.raw, *peer.accusers):
+            peer.suspicion.accuse(accuser)
         peer.next_fast = now
         self._roster.set_state(peer, State.SUSPECT, now, reason)
         if by is None:
+            self._whispers.accuse(peer, Word.SUSPECT)
+
+    def join(self, peer: Peer, now: float) -> None:
+        """We do not hear a suspect either: let that count, here and elsewhere."""
+        may_accuse = self._roster.health.may_accuse(now)
+        if peer.suspicion and may_accuse and peer.suspicion.accuse(self._roster.me.raw):
             self._whispers.accuse(peer, Word.SUSPECT)
 
     def tick(self, peer: Peer, now: float) -> None:

@@ -25,7 +25,7 @@ class Question(msgspec.Struct, frozen=True):
     language: str = ""
     trace: TraceId = TraceId("")
     max_tokens: int = 0  # 0 = the generating node's own default
-    temperature: float = 0.7
+    temperature: float | None = None  # None = low where passages are told, higher without
     top_p: float = 0.95
     seed: int | None = None
     stop: tuple[str, ...] = ()

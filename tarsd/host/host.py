@@ -2,7 +2,8 @@
 
 Rules
 1. Nobody can prepare: this node prepares by itself, by rules and keywords, and says so.
-2. A node is lost while it answers: the next one continues from the text already shown; the reader is told.
+2. A node is lost while it answers: the next one continues from the text already shown; the reader is told. What was
+   shown counts against the answer's length.
 3. Nobody can generate and nothing was shown: the answer is the best passages, marked as such, never an empty error.
 4. Nobody can go on with a text already shown: the answer is cut, and ends with an error, never with `done`.
 5. Only a finished answer is remembered, after the reader has it; the reader never waits for memory.
@@ -38,6 +39,8 @@ MAX_QUESTION_CHARACTERS = 32_000
 MAX_MEMORY_TASKS = 32  # beyond it new exchanges are not remembered: memory must not grow with a dead holder
 DEFAULT_CONTEXT_TOKENS = 8192
 DEFAULT_MAX_TOKENS = 512
+TELLING_TEMPERATURE = 0.2
+FREE_TEMPERATURE = 0.7
 
 
 class _Answer(msgspec.Struct):
@@ -45,7 +48,8 @@ class _Answer(msgspec.Struct):
 
     question: Question
     started: float
-    shown: list[str] = []
+    shown: list[str] = []  # piece by piece; engines give a piece for about each token
+    shown_before: int = 0  # how many of these came from nodes that were lost
     first_token_s: float = 0.0
     prepared_by: str = ""
     degraded: list[str] = []
@@ -131,7 +135,8 @@ class Host:
             answer.prepared_by = call.member.name if call.member else self._name
         except (Unavailable, DeadlineExceeded) as error:
             log.info("%s: nobody could prepare, going on alone: %s", question.trace, error)
-            prepared = await prepare_alone(self._records, request, node=self._name, reason=str(error))
+            lost = call.member.name if call.member else ""
+            prepared = await prepare_alone(self._records, request, node=self._name, lost=lost)
             answer.prepared_by = self._name
         if prepared.degraded:
             answer.degraded.append(prepared.degraded)
@@ -143,6 +148,7 @@ class Host:
         reason = ""
         while answer.finish is None:
             model_before = answer.model
+            answer.shown_before = len(answer.shown)
             call = self._dispatch.call(
                 calls.CHAT, _chat_request(answer, prepared), trace=answer.question.trace, exclude=lost
             )
@@ -175,7 +181,7 @@ class Host:
             engine=answer.engine,
             model=answer.model,
             degraded=answer.degraded,
-            usage=(finish.usage if finish else None) or calls.Usage(),
+            usage=_usage(answer),
             first_token_s=round(answer.first_token_s, 4),
             total_s=round(time.monotonic() - answer.started, 4),
         )
@@ -231,13 +237,26 @@ def _chat_request(answer: _Answer, prepared: PrepareItem) -> ChatRequest:
     return ChatRequest(
         messages=prepared.messages,
         partial=answer.text(),
-        max_tokens=question.max_tokens or DEFAULT_MAX_TOKENS,
-        temperature=question.temperature,
+        max_tokens=max(1, (question.max_tokens or DEFAULT_MAX_TOKENS) - len(answer.shown)),
+        temperature=_temperature(question, prepared),
         top_p=question.top_p,
         seed=question.seed,
         stop=list(question.stop),
         conversation=question.conversation,
     )
+
+
+def _usage(answer: _Answer) -> calls.Usage:
+    """Return what the whole answer cost, with the tokens of nodes that were lost on the way."""
+    last = (answer.finish.usage if answer.finish else None) or calls.Usage()
+    return calls.Usage(last.prompt_tokens, last.completion_tokens + answer.shown_before)
+
+
+def _temperature(question: Question, prepared: PrepareItem) -> float:
+    """Return how freely to write: what stands in documents is to be told, not varied."""
+    if question.temperature is not None:
+        return question.temperature
+    return TELLING_TEMPERATURE if prepared.sources else FREE_TEMPERATURE
 
 
 def _take(answer: _Answer, item: calls.ChatItem, call: Call[calls.ChatItem], waiting: str) -> list[Event]:

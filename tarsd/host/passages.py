@@ -23,10 +23,15 @@ class Records(Protocol):
     async def passages(self, ids: Sequence[RecordId]) -> Sequence[Passage]: ...  # noqa: D102
 
 
-async def prepare_alone(records: Records, request: PrepareRequest, *, node: str, reason: str) -> PrepareItem:
-    """Return the prepared question, marked degraded with `reason`; a failed disk costs the passages, not the answer."""
+async def prepare_alone(records: Records, request: PrepareRequest, *, node: str, lost: str) -> PrepareItem:
+    """Return the prepared question, marked degraded; `lost` names who did not answer, "" = nobody was there.
+
+    A failed disk costs the passages, not the answer.
+    """
     language = detect_language(request.question) or request.language or "en"
-    degraded = texts(language).prepared_alone.format(node=node, reason=reason)
+    words = texts(language)
+    reason = words.does_not_answer.format(node=lost) if lost else words.nobody_prepares
+    degraded = words.prepared_alone.format(node=node, reason=reason)
     try:
         decision = router.decide(request.question, documents=await records.document_count())
         steps = planner.plan(

@@ -16,7 +16,7 @@ from tarsd.memory.log import State
 from tarsd.memory.schema import DERIVED_BY_ID
 
 # One transaction's worth: large enough to be quick, small enough that a question does not wait for it.
-BATCH_RECORDS = 500
+BATCH_RECORDS = 250
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -49,18 +49,20 @@ _ALGORITHMS = {
 }
 # Changes when stems may come out differently: the index is then built anew from the log.
 VERSION = f"1/{Stemmer.version()}"
-MAX_WORD_CHARS = 64  # longer "words" are encoded data; they would only bloat the index
+MAX_WORD_CHARS = 64  # longer "words" are encoded data; they are cut into pieces
 MAX_QUERY_WORDS = 64  # a question this long gains nothing from more, and each costs a scan
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(rf"[^\W_]{{1,{MAX_WORD_CHARS}}}")
 _ACCENTS = re.compile("[\u0300-\u036f]")  # only Latin's and Greek's: other scripts' marks are letters
 _local = threading.local()  # a Stemmer must not be shared between threads
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text, lower case and without accents."""
-    folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
-    return [word[:MAX_WORD_CHARS] for word in _WORD.findall(unicodedata.normalize("NFC", folded))]
+    plain = text.casefold()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", plain)))
+    return _WORD.findall(plain)
 
 
 def stem_words(plain: list[str], language: str) -> list[str]:
@@ -72,7 +74,8 @@ def stem_words(plain: list[str], language: str) -> list[str]:
     stemmer = stemmers.get(algorithm)
     if stemmer is None:
         stemmer = stemmers[algorithm] = Stemmer.Stemmer(algorithm)
-    return [str(stem) for stem in stemmer.stemWords(plain)]
+    stems: list[str] = stemmer.stemWords(plain)
+    return stems
 
 
 def index_text(text: str, language: str) -> str:

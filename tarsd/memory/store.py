@@ -94,7 +94,7 @@ class Store(Library):
         return (await self.append_many([(kind, key, body)]))[0]
 
     async def append_many(self, entries: Sequence[Entry]) -> list[Record]:
-        """Write records, on disk when this returns; one transaction for each 500.
+        """Write records, on disk when this returns; one transaction for each 250.
 
         `key` "" is the one that the body dictates (`bodies.key_of`). An entry that is visible already with the same
         body is returned as it is (rule 2). Raises `InvalidInput` before anything is written. Cancelling does not

@@ -116,6 +116,7 @@ class VectorIndex:
 
     async def settled(self) -> None:
         """Wait until all that the store had committed is in the index; give it a deadline of your own."""
+        self._notice_loss()
         await self._settled.wait()
 
     async def search(self, vector: bytes, count: int, *, deadline_s: float = 2.0) -> list[tuple[RecordId, float]]:
@@ -152,6 +153,10 @@ class VectorIndex:
         worker = self._worker
         return worker is not None and self._pid is not None and worker.state == "ready" and worker.pid == self._pid
 
+    def _notice_loss(self) -> None:
+        if self._pid is not None and not self._is_in_step():
+            self._out_of_step("its worker was lost")
+
     def _out_of_step(self, reason: str) -> None:
         self._pid = None
         self._settled.clear()
@@ -159,9 +164,9 @@ class VectorIndex:
         self._dirty.set()
 
     def _ready_worker(self) -> Worker:
-        if self._worker is None or not self._is_in_step():
-            self._dirty.set()
-            raise Unavailable(f"the vector index cannot be used: {self._reason or 'its worker was lost'}")
+        self._notice_loss()
+        if self._worker is None or self._pid is None:
+            raise Unavailable(f"the vector index cannot be used: {self._reason}")
         return self._worker
 
     def _changed(self, change: Change) -> None:

@@ -35,9 +35,9 @@ DOCUMENT = _anywhere(
 OVERVIEW = _anywhere(
     r"""
     summar(?:y|ies|i[sz]e) | overview | compare | comparison | differences? | everything |
-    all (?:of )?(?:the|my|our) | across | in total | altogether | list (?:all|every) | timeline | main points? |
+    all (?:of )?(?:the|my|our) | across | list (?:all|every) | timeline | main points? |
     key points? | resum(?:e|en|ir|eme) | resúme(?:me)? | compara(?:r|ci[oó]n)? | diferencias? | todo (?:lo|sobre) |
-    tod[oa]s (?:l[oa]s|mis|nuestr[oa]s) | en total | en conjunto | lista (?:de )?tod[oa]s | cronolog[ií]a |
+    tod[oa]s (?:l[oa]s|mis|nuestr[oa]s) | lista (?:de )?tod[oa]s | cronolog[ií]a |
     puntos (?:principales|clave) | panorama
     """,
 )

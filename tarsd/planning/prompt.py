@@ -2,8 +2,9 @@
 
 Rules
 1. Passages are numbered from 1, named by file and page, and fenced as material: what they say is never an instruction.
-2. The conversation's summary comes before its recent turns; the oldest turns are dropped first when room is short.
-3. The question is always last, and whole.
+2. They stand with the question, not at the beginning: what was said before stays a prefix that engines keep evaluated.
+3. The conversation's summary comes before its recent turns; the oldest turns are dropped first when room is short.
+4. The question is always last, and whole.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def build_messages(
     max_tokens: int = 512,
 ) -> list[Message]:
     """Return the messages for a chat model; they fit `context_tokens` less `max_tokens` by a careful estimate."""
-    system = _system(passages, summary, language)
-    room = int((context_tokens - max_tokens) * CHARACTERS_PER_TOKEN) - len(system) - len(question)
+    system, asked = _system(summary, language), _asked(question, passages, language)
+    room = int((context_tokens - max_tokens) * CHARACTERS_PER_TOKEN) - len(system) - len(asked)
     messages = [Message("system", system)]
     for turn in _that_fit(turns[-MAX_TURNS:], room):
         messages += [Message("user", turn.question), Message("assistant", turn.answer)]
-    return [*messages, Message("user", question)]
+    return [*messages, Message("user", asked)]
 
 
 def place(passage: Passage, language: str) -> str:
@@ -50,15 +51,16 @@ def passages_answer(passages: Sequence[Passage], language: str) -> str:
     return f"{words.no_model}\n\n{quoted}"
 
 
-def _system(passages: Sequence[Passage], summary: str, language: str) -> str:
+def _system(summary: str, language: str) -> str:
     words = texts(language)
-    parts = [words.assistant]
-    if summary:
-        parts.append(f"{words.earlier}\n{summary}")
-    if passages:
-        numbered = "\n\n".join(f"[{n}] {place(p, language)}\n{p.text.strip()}" for n, p in enumerate(passages, 1))
-        parts += [words.use_passages, f"<passages>\n{_unfenced(numbered)}\n</passages>"]
-    return "\n\n".join(parts)
+    return f"{words.assistant}\n\n{words.earlier}\n{summary}" if summary else words.assistant
+
+
+def _asked(question: str, passages: Sequence[Passage], language: str) -> str:
+    if not passages:
+        return question
+    numbered = "\n\n".join(f"[{n}] {place(p, language)}\n{p.text.strip()}" for n, p in enumerate(passages, 1))
+    return f"<passages>\n{_unfenced(numbered)}\n</passages>\n\n{texts(language).use_passages}\n\n{question}"
 
 
 def _unfenced(text: str) -> str:

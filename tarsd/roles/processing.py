@@ -203,7 +203,7 @@ class Processing:
         if info is None:
             return JobResult(0, "the embedding model is not loaded", ok=False)
         counts = await self._store.counts()
-        stale = [model for model in counts.vectors if model != info.model]
+        stale = [model for model in counts["vectors"] if model != info.model]
         missing = await self._embedding.missing()
         for model in stale:
             await self._store.forget_model(model)

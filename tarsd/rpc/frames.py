@@ -50,7 +50,7 @@ class FrameStream:
             self._ready.extend(self._reader.feed(data))
 
     async def finish(self, seconds: float) -> None:
-        """Read on to the end of the body, for at most `seconds`, and only if no item is left: it frees the connection."""
+        """Read on to the end of the body, which frees its connection: for at most `seconds`, until an item comes."""
         with contextlib.suppress(TimeoutError, ClientError, OSError, WireError):
             async with asyncio.timeout(seconds):
                 while not self._content.at_eof() and all(frame.kind is not Kind.ITEM for frame in self._ready):

@@ -186,4 +186,4 @@ INGEST = [
 
 def settings(**changes: Any) -> Api:
     """The API's settings on a free port."""
-    return Api(port=0, **changes)
+    return Api(**({"port": 0} | changes))

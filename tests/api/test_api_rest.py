@@ -230,6 +230,15 @@ async def test_nightly_streams_how_each_job_went(serve, client):
     async with client.post(served.url + "/api/nightly", headers=ADMIN, json={"jobs": ["compact_memory"]}) as response:
         assert (await lines(response))[0]["detail"] == "3 merged"
     assert served.dispatch.calls[0][1].jobs == ["compact_memory"]
+    assert served.dispatch.calls[0][2]["only"] is None  # this node has no nightly jobs
+
+
+async def test_nightly_runs_on_this_node_where_it_can(serve, client):
+    own = scripted.member("pc1", is_self=True, capabilities={"nightly": {}})
+    served = await serve(replies={"nightly": []}, members=lambda: (scripted.member("pc2"), own))
+    async with client.post(served.url + "/api/nightly", headers=ADMIN) as response:
+        assert response.status == 200
+    assert served.dispatch.calls[0][2]["only"] == own.node
 
 
 async def test_a_peer_that_refuses_is_told_as_not_allowed(serve, client):

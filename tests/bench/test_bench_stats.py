@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from bench.stats import blocks, growth, paired_ratios, percentile, theil_sen
+from bench.stats import blocks, growth, paired_ratios, percentile, theil_sen, warm_from
 
 HOUR = 3600.0
 
@@ -76,11 +76,23 @@ def test_a_leak_is_seen():
 
 def test_memory_that_settles_in_the_warm_up_is_stable():
     times, values = series(0.0, noise=0.5)
-    settled = [value - max(0.0, 30 - at / 120) for at, value in zip(times, values, strict=True)]
-    assert growth(times, settled, limit_per_hour=1.0, warm_up_share=0.5).verdict == "stable"
-    assert growth(times, settled, limit_per_hour=1.0, warm_up_share=0.0).verdict != "stable"
+    settled = [value - max(0.0, 30 - at / 45) for at, value in zip(times, values, strict=True)]
+    assert growth(times, settled, limit_per_hour=1.0).verdict == "stable"
 
 
-def test_too_short_or_too_noisy_is_undecided_not_stable():
-    assert growth(*series(0.0, seconds=60), limit_per_hour=1.0).verdict == "undecided"
-    assert growth(*series(0.0, seconds=300, step=1, noise=5.0, seed=2), limit_per_hour=1.0).verdict == "undecided"
+def test_the_warm_up_is_a_fifth_and_an_hour_at_most():
+    """A day's run must not leave out nearly five hours."""
+    assert warm_from([float(minute * 60) for minute in range(101)]) == 20
+    assert warm_from([float(minute * 60) for minute in range(24 * 60)]) == 60
+    assert warm_from([]) == 0
+
+
+def test_a_short_run_is_undecided_however_clear_its_slope():
+    found = growth(*series(60.0, seconds=300, step=1, noise=0.01), limit_per_hour=1.0)
+    assert found.verdict == "undecided"
+    assert found.slope is not None
+
+
+def test_nothing_and_a_noisy_series_are_undecided_not_stable():
+    assert growth([], [], limit_per_hour=1.0).verdict == "undecided"
+    assert growth(*series(0.0, seconds=1200, step=1, noise=5.0, seed=2), limit_per_hour=1.0).verdict == "undecided"

@@ -267,3 +267,32 @@ def test_twins_have_names_of_their_own() -> None:
 def test_an_engine_that_is_not_installed_is_a_wrong_configuration() -> None:
     with pytest.raises(ConfigError, match="no engine 'openai'"):
         chain_module.build_engines([config.Engine(kind="openai")])
+
+
+async def test_background_work_steps_back_in_mid_answer_and_goes_on_from_its_own_text(start: Start) -> None:
+    never = asyncio.Event()
+    script = Script(answers=[["one ", never], ["person"], ["two"]])
+    chain = await start("llama_cpp", llama_cpp=script)
+    await chain.wait_ready(2)
+    background = asyncio.ensure_future(ask(chain, background=True))
+    await until(lambda: len(script.asked) == 1 and script.asked[0].background)
+    await until(lambda: chain.load()[1] == 1)
+
+    assert text(await ask(chain)) == "person"
+    assert text(await asyncio.wait_for(background, 2)) == "one two"
+    assert [(asked.background, asked.partial) for asked in script.asked] == [(True, ""), (False, ""), (True, "one ")]
+    assert script.closed == 3
+
+
+async def test_a_person_is_never_made_to_step_back(start: Start) -> None:
+    gate = asyncio.Event()
+    script = Script(answers=[["one ", gate, "two"], ["three"]])
+    chain = await start("llama_cpp", llama_cpp=script)
+    await chain.wait_ready(2)
+    first = asyncio.ensure_future(ask(chain))
+    await until(lambda: len(script.asked) == 1)
+    second = asyncio.ensure_future(ask(chain))
+    await until(lambda: chain.load()[0] == 1)
+    gate.set()
+    assert text(await first) == "one two"
+    assert text(await second) == "three"

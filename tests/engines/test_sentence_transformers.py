@@ -46,7 +46,7 @@ async def test_the_tail_of_a_long_text_counts(engine: EmbeddingEngine) -> None:
     plain, tailed, about = await vectors(
         engine, [filler, filler + "The volcano erupted and lava ran down. " * 25, "a volcano erupts"]
     )
-    assert about @ tailed > about @ plain + 0.1
+    assert about @ tailed > about @ plain + 0.05
     assert np.linalg.norm(tailed) == pytest.approx(1, abs=1e-5)
 
 

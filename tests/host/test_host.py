@@ -146,6 +146,16 @@ async def test_a_lost_node_is_continued_by_the_next_from_the_text_shown() -> Non
     assert [(n.code, n.text) for n in notices] == [("handover", "b goes on with the answer.")]
 
 
+async def test_what_was_shown_before_a_hand_over_counts_as_part_of_the_answer() -> None:
+    lost = says("The| rent| is", then=PeerLost("gone"))
+    scripts = {"p": {"prepare": gives(PREPARED)}, "a": {"chat": lost}, "b": {"chat": says("The rent is 900")}}
+    host, peers = build(scripts)
+    done = (await ask(host, max_tokens=20))[-1]
+    assert peers.asked[-1][2].max_tokens == 20 - 3
+    assert isinstance(done, events.DoneEvent)
+    assert done.usage == Usage(5, 7 + 3)
+
+
 async def test_another_model_that_goes_on_is_named() -> None:
     host, _peers = build(
         {"a": {"chat": says("One", then=PeerLost("gone"), model="x")}, "b": {"chat": says("One two", model="y")}}

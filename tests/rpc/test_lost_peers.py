@@ -343,6 +343,15 @@ async def test_a_reader_that_stops_waits_for_an_end_on_its_way(
     assert len(made) == 1
 
 
+async def test_a_reader_that_stops_does_not_read_on_through_further_items(
+    process, client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", 5.0)
+    async with asyncio.timeout(1):
+        async with contextlib.aclosing(process.call(client, calls.CHAT, CHAT)) as items:
+            await anext(items)
+
+
 async def test_a_caller_that_freezes_in_mid_upload_is_lost_to_the_handler(serve, pc1: Identity) -> None:
     lost = asyncio.get_running_loop().create_future()
 

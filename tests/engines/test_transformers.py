@@ -1,0 +1,117 @@
+"""The engine `transformers` with the real library, on the bundled model converted to an ordinary folder once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tarsd import calls, config
+from tarsd.engines import bundled
+from tarsd.engines.transformers import TransformersEngine
+from tarsd.errors import EngineUnavailable, InvalidInput
+from tests.engines.conftest import answer, question, text_of
+
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+_CONVERT = """
+import sys, torch
+from pathlib import Path
+from transformers import AutoModelForCausalLM, AutoTokenizer
+gguf, folder = Path(sys.argv[1]), sys.argv[2]
+tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+if hasattr(model.config, "quantization_config"):
+    del model.config.quantization_config  # it is not quantized any more, and would refuse to be saved
+model.is_quantized, model.hf_quantizer = False, None
+model.save_pretrained(folder)
+tokenizer.save_pretrained(folder)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(pytestconfig: pytest.Config) -> Path:
+    """The model as safetensors, 260 MB, kept in pytest's cache: the conversion takes half a minute."""
+    import transformers
+
+    cache = pytestconfig.cache
+    assert cache is not None
+    folder = cache.mkdir(f"smollm2-transformers-{transformers.__version__}") / "smollm2"
+    if not (folder / "tokenizer_config.json").exists():
+        command = [sys.executable, "-W", "ignore", "-c", _CONVERT, str(bundled.chat_gguf()), str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(folder: Path) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(config.Engine(kind="transformers", model=str(folder), threads=1), name="transformers")
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+async def test_an_answer_is_named_counted_and_ends_by_itself(engine: TransformersEngine) -> None:
+    items = await answer(engine, question())
+    assert (items[0].engine, items[0].model) == ("transformers", "smollm2")
+    assert "Paris" in text_of(items)
+    assert items[-1].finish_reason == "stop"
+    assert items[-1].usage == calls.Usage(37, len(items) - 1)
+
+
+async def test_a_partial_answer_is_continued_and_not_repeated(engine: TransformersEngine) -> None:
+    assert text_of(await answer(engine, question(partial="The capital of France"))) == " is Paris."
+
+
+async def test_a_stop_string_and_the_length_end_an_answer(engine: TransformersEngine) -> None:
+    items = await answer(engine, question(stop=["Paris"]))
+    assert text_of(items) == "The capital of France is "
+    assert items[-1].finish_reason == "stop"
+    items = await answer(engine, question(max_tokens=3))
+    assert text_of(items) == "The capital of"
+    assert items[-1].finish_reason == "length"
+
+
+async def test_the_same_seed_says_the_same(engine: TransformersEngine) -> None:
+    one, two, other = [
+        text_of(await answer(engine, question("Tell a story.", temperature=1.0, seed=seed))) for seed in (5, 5, 6)
+    ]
+    assert one == two
+    assert one != other
+
+
+async def test_characters_are_never_cut(engine: TransformersEngine) -> None:
+    items = await answer(engine, question("Write five emoji", temperature=0.8, seed=3))
+    assert any(ord(character) > 0xFFFF for character in text_of(items))
+    assert all("\ufffd" not in item.text for item in items[:-1])
+
+
+async def test_a_prompt_over_the_context_is_refused_with_its_tokens(engine: TransformersEngine) -> None:
+    with pytest.raises(InvalidInput, match=r"messages: \d+ tokens do not fit"):
+        await answer(engine, question("word " * 9000))
+
+
+async def test_what_a_message_says_is_never_a_control_token(engine: TransformersEngine) -> None:
+    honest = (await answer(engine, question("a<b>c", max_tokens=1)))[-1].usage
+    spoofed = (await answer(engine, question("a<|im_end|>c", max_tokens=1)))[-1].usage
+    assert honest is not None
+    assert spoofed is not None
+    assert spoofed.prompt_tokens > honest.prompt_tokens  # several pieces, where the control token would be one
+
+
+async def test_closing_an_answer_frees_the_engine(engine: TransformersEngine) -> None:
+    async with aclosing(engine.generate(question("Tell a very long story.", max_tokens=4000), 60)) as items:
+        await anext(items)
+    assert text_of(await answer(engine, question(max_tokens=2), deadline_s=10))
+
+
+async def test_a_missing_or_broken_model_says_so(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none", "there is no model at"), (tmp_path, "cannot load")):
+        engine = TransformersEngine(config.Engine(kind="transformers", model=str(path)), name="transformers")
+        with pytest.raises(EngineUnavailable, match=reason):
+            await engine.start()
