@@ -29,6 +29,8 @@ class Generation(msgspec.Struct):
 
     times_s: list[float]
     text: str
+    model_cpu_s: float = 0.0  # of the process that holds the model
+    daemons_cpu_s: float = 0.0
 
     @property
     def first_token_s(self) -> float:
@@ -83,7 +85,7 @@ class Bare:
 def _answer(llama: Any, asked: dict[str, Any]) -> Generation:
     times: list[float] = []
     text: list[str] = []
-    began = time.perf_counter()
+    began, cpu_before = time.perf_counter(), time.process_time()
     for chunk in llama.create_chat_completion(
         asked["messages"], max_tokens=asked["max_tokens"], temperature=0.0, stream=True
     ):
@@ -91,7 +93,7 @@ def _answer(llama: Any, asked: dict[str, Any]) -> Generation:
         if piece:
             times.append(time.perf_counter() - began)
             text.append(piece)
-    return Generation(times, "".join(text))
+    return Generation(times, "".join(text), time.process_time() - cpu_before)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ Rules
 2. A prompt begins with a number of its own, so no side finds more than the template's first words in its cache. pc1 and
    pc2 share one model: their numbers differ, but have as many tokens. pc2 and bare get the same one.
 3. What tarsd adds is the difference within a round: prompts and the machine's mood cancel out.
+4. On a busy machine times say little, CPU says more: what an answer costs the model's process, against the bare one's,
+   and what it costs the two daemons.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
+import psutil
 
 from bench.bare import Bare, Generation
 from bench.cluster import Cluster
@@ -48,12 +52,13 @@ async def generation_rows(context: Context, nodes: Cluster, threads: int) -> lis
     async with Bare(model, threads, CONTEXT_TOKENS) as bare, aiohttp.ClientSession(timeout=timeout) as session:
         askers: dict[str, Asker] = {"bare": bare.generate}
         for name in ("pc1", "pc2"):
-            askers[name] = _through(session, nodes[name].url, model.stem)
+            askers[name] = _counting(_through(session, nodes[name].url, model.stem), nodes)
         for asker in askers.values():
             await asker(prompt(9999, 0), WARM_UP_TOKENS)
         short = await _rounds(askers, 0, context.pick(6, 30), within_s=9.0 if context.quick else 300.0)
         long = await _rounds(askers, WORDS_OF_A_PROMPT, context.pick(2, 10), within_s=5.0 if context.quick else 300.0)
-    return [*first_token_rows(short, "short prompt"), *first_token_rows(long, "long prompt"), *speed_rows(short + long)]
+    waits = [*first_token_rows(short, "short prompt"), *first_token_rows(long, "long prompt")]
+    return [*waits, *speed_rows(short + long), *cpu_rows(short + long)]
 
 
 async def _rounds(askers: dict[str, Asker], words: int, count: int, within_s: float) -> list[dict[str, Generation]]:
@@ -98,6 +103,45 @@ def speed_rows(rounds: list[dict[str, Generation]]) -> list[Row]:
         ),
         Row(figure="added to each token", unit="us", samples=overhead),
     ]  # fmt: skip
+
+
+def cpu_rows(rounds: list[dict[str, Generation]]) -> list[Row]:
+    """Return what an answer costs in CPU (rule 4)."""
+    model = {name: [each[name].model_cpu_s * 1000 for each in rounds] for name in rounds[0]}
+    daemons = {
+        name: [each[name].daemons_cpu_s * 1e6 / max(1, len(each[name].times_s)) for each in rounds]
+        for name in ("pc1", "pc2")
+    }
+    return [
+        Row(
+            figure="CPU of the model's process for an answer", unit="ms", samples=model["pc2"],
+            reference=model["bare"], reference_name="bare",
+        ),
+        Row(
+            figure="CPU of both daemons, per token", unit="us", samples=daemons["pc2"],
+            reference=daemons["pc1"], reference_name="without the hop",
+        ),
+    ]  # fmt: skip
+
+
+def _counting(asker: Asker, nodes: Cluster) -> Asker:
+    """Return the asker with what its answers cost the daemons and the model's worker."""
+
+    async def ask(messages: list[dict[str, str]], max_tokens: int) -> Generation:
+        worker = max(psutil.Process(nodes["pc1"].pid).children(), key=lambda child: child.memory_info().rss).pid
+        model_before, before = cpu_s(worker), sum(cpu_s(daemon.pid) for daemon in nodes.daemons)
+        answer = await asker(messages, max_tokens)
+        answer.model_cpu_s = cpu_s(worker) - model_before
+        answer.daemons_cpu_s = sum(cpu_s(daemon.pid) for daemon in nodes.daemons) - before
+        return answer
+
+    return ask
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of a process's living threads, to the nanosecond where psutil knows hundredths only."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text(encoding="ascii").split()[0]) for file in threads) / 1e9
 
 
 def _through(session: aiohttp.ClientSession, url: str, model: str) -> Asker:

@@ -1,4 +1,4 @@
-"""The picture of a stress run: memory, open files and disk of each node, latency of each question, faults as lines."""
+"""The picture of a stress run: what each node held over time, how long each question took, and the faults as lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 from bench.samples import Sample
 from bench.stress_verdict import Event
 
-COLOURS = {"kill": "tab:red", "freeze": "tab:orange"}
+COLOURS = {"kill": "tab:red", "freeze": "tab:orange", "worker": "tab:purple"}
+
+SERIES = (
+    ("daemon memory, MiB", "rss_mib"),
+    ("open files", "open_files"),
+    ("asyncio tasks", "tasks"),
+    ("disk, MiB", "disk_mib"),
+)
 
 
 def plot(samples: Sequence[Sample], events: Sequence[Event], file: Path) -> None:
@@ -19,17 +26,15 @@ def plot(samples: Sequence[Sample], events: Sequence[Event], file: Path) -> None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(4, 1, figsize=(11, 12), sharex=True, layout="constrained")
-    for axis, (title, attribute) in zip(
-        axes, (("daemon memory, MiB", "rss_mib"), ("open files", "open_files"), ("disk, MiB", "disk_mib")), strict=False
-    ):
+    figure, axes = pyplot.subplots(5, 1, figsize=(11, 14), sharex=True, layout="constrained")
+    for axis, (title, attribute) in zip(axes, SERIES, strict=False):
         _draw_series(axis, title, attribute, samples)
-    _draw_latency(axes[3], events)
+    _draw_latency(axes[len(SERIES)], events)
     for axis in axes:
         for event in events:
             if event.kind in COLOURS:
                 axis.axvline(event.at_s / 60, color=COLOURS[event.kind], linewidth=0.7, alpha=0.6)
-    axes[-1].set_xlabel("minutes (red line: a node killed, orange: frozen)")
+    axes[-1].set_xlabel("minutes (red line: a node killed, orange: frozen, purple: a worker killed)")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 

@@ -1,15 +1,17 @@
-"""What a daemon holds over time: memory, open files, threads, processes, disk."""
+"""What a daemon holds over time: memory, open files, threads, tasks, processes, disk."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import msgspec
 import psutil
 
-from bench.cluster import Daemon, DaemonError
+from bench.cluster import ApiError, Client, Daemon, DaemonError
 
 SAMPLE_S = 2.0  # between two looks
 
@@ -25,6 +27,32 @@ class Sample(msgspec.Struct, kw_only=True):
     threads: int
     processes: int
     disk_mib: float
+    tasks: int = 0  # of asyncio; 0 = the node did not say
+
+
+async def account_of(client: Client) -> dict[str, Any]:
+    """Return the node's own account of its daemon; empty while it gives none."""
+    try:
+        return dict((await client.get("/api/status"))["parts"])
+    except (ApiError, aiohttp.ClientError, TimeoutError, OSError):
+        return {}
+
+
+def from_account(node: str, account: dict[str, Any], began: float) -> Sample | None:
+    """Return what a node on another PC tells of itself; its workers and its disk cannot be seen from here."""
+    if "rss_mib" not in account:
+        return None
+    return Sample(
+        at_s=round(time.monotonic() - began, 1),
+        node=node,
+        rss_mib=account["rss_mib"],
+        workers_rss_mib=0.0,
+        open_files=account.get("open_files", 0),
+        threads=0,
+        processes=0,
+        disk_mib=0.0,
+        tasks=account.get("tasks", 0),
+    )
 
 
 def look(daemon: Daemon, began: float) -> Sample | None:

@@ -1,27 +1,35 @@
 """Stress: questions, documents and faults against real nodes for hours; ends with a verdict on errors and memory.
 
-Two nodes of its own on loopback; or, with `--node URL` (repeatedly), running ones on real PCs, which get no faults and
-no look inside. What counts as an error, and as stable, is decided by `stress_verdict`.
+Two nodes of its own on loopback; or, with `--api URL` (repeatedly), running ones on real PCs, which get no faults and
+tell their memory, files and tasks themselves. Ctrl-C ends a run early, with the verdict on what was seen so far.
+
+Daemons are killed in the first half of a run only: each then has a life of half the run, by which growth is judged.
+What counts as an error, and as stable, is decided by `stress_verdict`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import random
+import signal
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import msgspec
 
-from bench.cluster import ApiError, Client, Cluster, Daemon, Plan, cluster
+from bench.cluster import ApiError, Client, Cluster, Daemon, DaemonError, Plan, cluster
 from bench.harness import Context, Row
 from bench.plot import plot
-from bench.samples import SAMPLE_S, Sample, look
-from bench.stress_verdict import Event, Record, rows_of
+from bench.samples import SAMPLE_S, Sample, account_of, from_account, look
+from bench.stress_faults import freeze, kill, kill_worker
+from bench.stress_verdict import FAULTS, Event, Record, rows_of
 
 NAME = "stress"
 IN_ALL = False  # it has no quick answer
@@ -85,16 +93,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this bench."""
     parser.add_argument("--hours", type=float, default=0.0, help="how long (with --minutes: their sum)")
     parser.add_argument("--minutes", type=float, default=0.0)
-    parser.add_argument("--node", action="append", default=[], metavar="URL", help="a running node's API")
+    parser.add_argument("--api", action="append", default=[], metavar="URL", help="a running node's API")
     parser.add_argument("--token", default="", help="access token of those nodes")
     parser.add_argument("--seed", type=int, default=1, help="of the order of questions and faults")
     parser.add_argument("--no-faults", action="store_true")
 
 
 def duration_s(context: Context) -> float:
-    """Return how long to run: as told, else 5 minutes, or 40 s with --quick."""
+    """Return how long to run: as told, else 5 minutes, or 35 s with --quick."""
     told = context.options.hours * 3600 + context.options.minutes * 60
-    return float(told or (40 if context.quick else 300))
+    return float(told or (35 if context.quick else 300))
 
 
 async def run(context: Context) -> list[Row]:
@@ -102,20 +110,11 @@ async def run(context: Context) -> list[Row]:
     seconds = duration_s(context)
     async with _clients(context) as (clients, nodes):
         stress = Run(clients, nodes, context.options.seed)
-        work = [_ask_on(stress), _ingest_on(stress)]
-        if nodes is not None:
-            work.append(_sample_on(stress))
-            if not context.options.no_faults:
+        with _ctrl_c() as interrupted:
+            work = [_ask_on(stress), _ingest_on(stress), _sample_on(stress), interrupted.wait()]
+            if nodes is not None and not context.options.no_faults:
                 work.append(_fault_on(stress, seconds))
-        tasks = [asyncio.create_task(each) for each in work]
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()  # a task that ended did so by a bug of the bench
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _work(work, seconds)
     record = Record(seconds=stress.now(), events=stress.events, samples=stress.samples)
     (context.folder / "stress.json").write_bytes(msgspec.json.encode(record))
     await asyncio.to_thread(plot, stress.samples, stress.events, context.folder / "stress.png")
@@ -123,11 +122,35 @@ async def run(context: Context) -> list[Row]:
     return rows_of(record)
 
 
+async def _work(work: Sequence[Coroutine[Any, Any, object]], seconds: float) -> None:
+    """Do all of it for so long, or until one ends: by Ctrl-C, or by a bug of the bench, which is raised."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[asyncio.Event]:
+    """Give the event that Ctrl-C sets while the block runs; afterwards it interrupts as ever."""
+    loop, pressed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGINT, pressed.set)
+    try:
+        yield pressed
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
 @asynccontextmanager
 async def _clients(context: Context) -> AsyncGenerator[tuple[dict[str, Client], Cluster | None], None]:
     async with AsyncExitStack() as stack:
-        if context.options.node:
-            urls = context.options.node
+        if context.options.api:
+            urls = context.options.api
             clients = {url: await stack.enter_async_context(Client(url, context.options.token)) for url in urls}
             yield clients, None
             return
@@ -183,7 +206,7 @@ async def _ingest_on(stress: Run) -> None:
 async def _ingest(stress: Run, name: str, number: int) -> Event:
     event = Event(at_s=stress.now(), kind="ingest", node=name)
     note = f"# Note {number}\n\nOn day {number} the meter showed {number * 37} units. Rain until {number % 24}:00.\n"
-    stage = ""
+    stage, began = "", stress.now()
     try:
         async for item in stress.clients[name].ingest_bytes(f"note-{number}.md", note.encode(), within_s=60):
             stage = item["stage"]
@@ -191,46 +214,56 @@ async def _ingest(stress: Run, name: str, number: int) -> Event:
     except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
         event.detail = f"{type(error).__name__}: {error}"
     # With the only processing node away a document is refused, and says so; the person sends it again later.
+    event.total_s = round(stress.now() - began, 2) if stage == "done" else 0.0
     event.ok = stage in ("done", "duplicate") or stress.excused(event.at_s)
     return event
 
 
 async def _sample_on(stress: Run) -> None:
-    assert stress.nodes is not None
     while True:
-        for daemon in stress.nodes.daemons:
-            if sample := await asyncio.to_thread(look, daemon, stress.began):
+        for name in stress.usable():
+            account = await account_of(stress.clients[name])
+            if stress.nodes is None:
+                sample = from_account(name, account, stress.began)
+            elif sample := await asyncio.to_thread(look, stress.nodes[name], stress.began):
+                sample.tasks = account.get("tasks", 0)
+            if sample:
                 stress.samples.append(sample)
         await asyncio.sleep(SAMPLE_S)
 
 
 async def _fault_on(stress: Run, seconds: float) -> None:
-    """Kill or freeze a node, let it come back, give it time; the last part of the run is left in peace."""
+    """Hurt a node, let it come back, give it time; the last part of the run is left in peace."""
     assert stress.nodes is not None
-    rng = random.Random(stress.seed + 2)
+    pause = min(FAULT_EVERY_S, seconds / 8)
+    turns = itertools.cycle(itertools.product(FAULTS, reversed(stress.nodes.daemons)))  # a short run sees many kinds
     while True:
-        pause = min(FAULT_EVERY_S, seconds / 4)
         await asyncio.sleep(pause)
         if stress.now() > seconds - pause:
             await asyncio.Event().wait()  # until the run ends
-        daemon = rng.choice(stress.nodes.daemons)
-        kind = rng.choice(("kill", "freeze"))
-        away_s = min(FAULT_S, pause / 3)
-        async with stress.fault(kind, daemon.name):
-            await (_kill(daemon, away_s) if kind == "kill" else _freeze(daemon, away_s))
-        healed_s = await stress.nodes.wait_full(HEAL_S)
-        stress.events.append(Event(at_s=stress.now(), kind="healed", node=daemon.name, total_s=round(healed_s, 2)))
+        kind, daemon = next(turns)
+        if kind == "kill" and stress.now() >= seconds / 2:
+            kind = "freeze"
+        stress.events.append(await _fault(stress, stress.nodes, daemon, kind, min(FAULT_S, pause / 3)))
 
 
-async def _kill(daemon: Daemon, away_s: float) -> None:
-    await daemon.kill()
-    await asyncio.sleep(away_s)
-    await daemon.start()
-
-
-async def _freeze(daemon: Daemon, away_s: float) -> None:
-    daemon.freeze()
+async def _fault(stress: Run, nodes: Cluster, daemon: Daemon, kind: str, away_s: float) -> Event:
+    """Hurt a node and return how it healed; one that does not is an error of the daemon's, not the bench's end."""
+    event = Event(at_s=stress.now(), kind="reloaded" if kind == "worker" else "healed", node=daemon.name)
+    healing_s = stress.now()
     try:
-        await asyncio.sleep(away_s)
-    finally:
-        daemon.thaw()
+        async with stress.fault(kind, daemon.name):
+            match kind:
+                case "kill":
+                    await kill(daemon, away_s)
+                    healing_s = stress.now()
+                case "freeze":
+                    await freeze(daemon, away_s)
+                    healing_s = stress.now()
+                case _:
+                    await kill_worker(nodes.clients[daemon.name], daemon, HEAL_S)
+        await nodes.wait_full(HEAL_S)
+        event.total_s = round(stress.now() - healing_s, 2)
+    except (DaemonError, TimeoutError) as error:
+        event.ok, event.detail = False, f"not healed after {kind}: {error}"
+    return event

@@ -21,6 +21,10 @@ from bench.stats import Growth, growth, percentile
 
 RSS_LIMIT_MIB_PER_HOUR = 1.0
 FILES_LIMIT_PER_HOUR = 1.0
+TASKS_LIMIT_PER_HOUR = 1.0
+
+
+FAULTS = ("kill", "freeze", "worker")
 
 
 class Event(msgspec.Struct, kw_only=True):
@@ -50,6 +54,7 @@ def rows_of(record: Record) -> list[Row]:
     asked = [event for event in record.events if event.kind == "question"]
     answered = [event for event in asked if event.ok and event.first_token_s]
     bad = [event for event in record.events if not event.ok]
+    taken = [event.total_s for event in record.events if event.kind == "ingest" and event.ok and event.total_s]
     why = "; ".join(
         f"{count} x {detail}" for detail, count in Counter(event.detail[:80] for event in bad).most_common(3)
     )
@@ -65,12 +70,25 @@ def rows_of(record: Record) -> list[Row]:
     if answered:
         firsts = [event.first_token_s for event in answered]
         rows.append(Row(figure="first token", unit="s", samples=firsts, note=f"p99 {percentile(firsts, 0.99):.2f}"))
-    heals = [event.total_s for event in record.events if event.kind == "healed"]
+    if answered:
+        wholes = [event.total_s for event in answered]
+        rows.append(Row(figure="whole answer", unit="s", samples=wholes, note=f"p99 {percentile(wholes, 0.99):.2f}"))
+    if taken:
+        rows.append(Row(figure="document taken in", unit="s", samples=taken, note=f"p99 {percentile(taken, 0.99):.2f}"))
+    heals = [event.total_s for event in record.events if event.kind == "healed" and event.ok]
     if heals:
-        rows.append(Row(figure="healed after a fault", unit="s", samples=heals, aim=5.0))
+        rows.append(Row(figure="healed after a fault", unit="s", samples=heals, aim=5.0, note=_faults(record)))
+    reloads = [event.total_s for event in record.events if event.kind == "reloaded" and event.ok]
+    if reloads:
+        rows.append(Row(figure="model back after its worker was killed", unit="s", samples=reloads))
     for node in sorted({sample.node for sample in record.samples}):
         rows += growth_rows(node, longest_life([sample for sample in record.samples if sample.node == node]))
     return rows
+
+
+def _faults(record: Record) -> str:
+    counts = Counter(event.kind for event in record.events if event.kind in FAULTS)
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(counts.items()))
 
 
 def longest_life(samples: list[Sample]) -> list[Sample]:
@@ -84,13 +102,18 @@ def longest_life(samples: list[Sample]) -> list[Sample]:
 
 
 def growth_rows(node: str, samples: list[Sample]) -> list[Row]:
-    """Return how memory and open files of one node grew."""
+    """Return how memory, open files and tasks of one node grew."""
     times = [sample.at_s for sample in samples]
     memory = growth(times, [sample.rss_mib for sample in samples], limit_per_hour=RSS_LIMIT_MIB_PER_HOUR)
     files = growth(times, [float(sample.open_files) for sample in samples], limit_per_hour=FILES_LIMIT_PER_HOUR)
+    told = [sample for sample in samples if sample.tasks]
+    tasks = growth(
+        [each.at_s for each in told], [float(each.tasks) for each in told], limit_per_hour=TASKS_LIMIT_PER_HOUR
+    )
     return [
         _growth_row(f"{node}: memory", "MiB/h", memory, RSS_LIMIT_MIB_PER_HOUR),
         _growth_row(f"{node}: open files", "1/h", files, FILES_LIMIT_PER_HOUR),
+        _growth_row(f"{node}: asyncio tasks", "1/h", tasks, TASKS_LIMIT_PER_HOUR),
         Row(figure=f"{node}: memory", unit="MiB", samples=[sample.rss_mib for sample in samples] or [0.0]),
         Row(figure=f"{node}: disk", unit="MiB", samples=[sample.disk_mib for sample in samples] or [0.0]),
     ]

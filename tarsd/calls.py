@@ -71,6 +71,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     max_tokens: int = 512
     temperature: float = 0.7
     top_p: float = 0.95
+    repeat_penalty: float = 1.0  # above 1 keeps small models from looping; engines that do not know it leave it out
     seed: int | None = None
     stop: list[str] = []
     conversation: ConversationId = ConversationId("")
@@ -209,7 +210,7 @@ class IngestItem(msgspec.Struct, frozen=True):
     total: int = 0
     document: str = ""
     passages: int = 0
-    reason: str = ""  # of a failure
+    reason: str = ""  # of a failure; while queued: what it waits for; once done: which pages could not be read
 
 
 class JobsRequest(msgspec.Struct, frozen=True):

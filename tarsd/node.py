@@ -12,16 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from importlib.metadata import entry_points
 from itertools import chain
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -39,15 +36,16 @@ from tarsd.gossip.shell import Gossip
 from tarsd.host.host import Host
 from tarsd.identity import JoinServer, create_invite, load_identity, renew
 from tarsd.memory.store import Store
-from tarsd.metrics import Metrics, Readings
+from tarsd.metrics import Metrics, Readings, rss_bytes
 from tarsd.names import Capability, Zone
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
-from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.base import Attributes, Role, Services, WorkerView
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
+from tarsd.surroundings import file_secret, free_port, own_addresses
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +103,7 @@ class Node:
             load=lambda: self._load().pack(),
             hello=self.gossip.handle_hello,
         )
-        self.metrics = Metrics(Readings(members=self._members_by_state, loop_lag_s=lambda: self.supervisor.loop_lag_s))
+        self.metrics = Metrics(self._readings())
         self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
         self.host = Host(identity.name, self.dispatch, self.gossip.members, self.store, metrics=self.metrics)
         self._stopping.append(self.host.stop)
@@ -121,7 +119,7 @@ class Node:
         self._stopping.append(lambda: self.gossip.stop("stop"))
 
         self.join_server = JoinServer(
-            identity, config.network.listen, config.network.join_port or _free_port(config.network.listen[0])
+            identity, config.network.listen, config.network.join_port or free_port(config.network.listen[0])
         )
         await self.join_server.start()
         self._stopping.append(self.join_server.stop)
@@ -200,8 +198,8 @@ class Node:
             models=self._models,
             invite=self._invite,
             metrics_text=self.metrics.render,
-            admin_token=_token(self.config.node.data_dir / "admin.token"),
-            access_token=_token(self.config.node.data_dir / "access.token"),
+            admin_token=file_secret(self.config.node.data_dir / "admin.token"),
+            access_token=file_secret(self.config.node.data_dir / "access.token"),
             problems=self.supervisor.problems,
         )
 
@@ -211,7 +209,10 @@ class Node:
 
     async def _invite(self, zone: Zone, expires_s: float) -> str:
         port = self.join_server.port
-        hints = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in _own_addresses(self.config)]
+        hints = [
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host in own_addresses(self.config.network.listen)
+        ]
         token = await asyncio.to_thread(create_invite, self.config.node.data_dir, zone, expires_s, hints)
         await self.join_server.refresh()
         return token
@@ -264,6 +265,19 @@ class Node:
         loading = f", loading: {', '.join(waiting)}" if waiting else ""
         return f"alive {alive}/{len(members)}, {self.identity.zone}{loading}"
 
+    def _readings(self) -> Readings:
+        def workers() -> dict[str, WorkerView]:
+            return dict(chain.from_iterable(role.workers().items() for role in self._roles))
+
+        return Readings(
+            members=self._members_by_state,
+            queued=lambda: sum(role.load().queued for role in self._roles),
+            running=lambda: sum(role.load().running for role in self._roles),
+            worker_restarts=lambda: {name: worker.restarts for name, worker in workers().items()},
+            worker_rss_bytes=lambda: {name: worker.rss_bytes() for name, worker in workers().items()},
+            loop_lag_s=lambda: self.supervisor.loop_lag_s,
+        )
+
     def _members_by_state(self) -> Mapping[str, int]:
         counts = dict.fromkeys(map(str, State), 0)
         for member in self.gossip.members():
@@ -275,7 +289,9 @@ class Node:
         return {role.name: role.status() for role in self._roles if role.name != "keeper"} | {
             "members": {m.name: str(m.state) for m in members},
             "loop_lag_ms": round(self.supervisor.loop_lag_s * 1000, 1),
-            "rss_mib": round(psutil.Process().memory_info().rss / (1 << 20), 1),
+            "rss_mib": round(rss_bytes() / (1 << 20), 2),
+            "open_files": len(os.listdir("/proc/self/fd")),
+            "tasks": len(asyncio.all_tasks()),
         }
 
     def _gossip_problem(self) -> str:
@@ -310,39 +326,3 @@ def run(config: Config) -> None:
 
     with logging_to(config.node.data_dir / "logs", config.node.log_level):
         uvloop.run(serve(config))
-
-
-def _token(path: Path) -> str:
-    """Return the secret in `path`, made at first; mode 0600."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        token = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(token + "\n")
-        return token
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from error
-
-
-def _free_port(host: str) -> int:
-    """Return a port that is free now; the token of an invitation names it before the join server listens there."""
-    with socket.create_server((host, 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def _own_addresses(config: Config) -> list[str]:
-    """Return the addresses under which other PCs may reach this one, best guess first."""
-    wild = {"0.0.0.0", "::"}  # noqa: S104
-    named = [host for host in config.network.listen if host not in wild]
-    if named:
-        return named
-    found = [
-        address.address
-        for name, addresses in psutil.net_if_addrs().items()
-        for address in addresses
-        if address.family is socket.AF_INET
-        and not address.address.startswith("127.")
-        and not name.startswith(("docker", "br-"))
-    ]
-    return found or ["127.0.0.1"]

@@ -124,7 +124,7 @@ def question_of(request: CompletionRequest, messages: Sequence[Message]) -> Ques
         text=last.content,
         turns=tuple(turns_of(messages[:-1])),
         max_tokens=request.max_completion_tokens or request.max_tokens or 0,
-        temperature=0.7 if request.temperature is None else request.temperature,
+        temperature=request.temperature,
         top_p=0.95 if request.top_p is None else request.top_p,
         seed=request.seed,
         stop=tuple(stops(request)),

@@ -68,7 +68,7 @@ class Spool:
     async def take(self, body: StreamReader, announced_bytes: int | None) -> AsyncGenerator[Spooled, None]:
         """Read `body` to its end and keep it while the block runs; raises `TooLarge`, `Overloaded`, `StorageError`."""
         if announced_bytes is not None:
-            pass
+            self._check_size(announced_bytes)
         if self._open >= MAX_UPLOADS:
             raise Overloaded(f"{MAX_UPLOADS} uploads are under way here already", retry_after_s=5.0)
         self._open += 1

@@ -1,5 +1,5 @@
-"""The tesseract program: what is installed of it, and one call of it. The picture goes in and the words come out by
-pipe: pytesseract would leave a person's page in /tmp when the worker is killed.
+"""The tesseract program: what is installed of it (asked through pytesseract), and one call of it. Pages go in and words
+come out by pipe: pytesseract's own way would leave a person's page in /tmp when the worker is killed.
 
 `OMP_THREAD_LIMIT=1` since its threads fight each other: 2-3 s a dense page with it, 16-21 s without.
 """
@@ -13,6 +13,8 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+import pytesseract
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +49,6 @@ ISO_NAMES = {
     "chi_sim": "zh",
     "kor": "ko",
 }
-_PROBE_S = 10.0
 _MIN_ORIENTATION_CONFIDENCE = 1.0
 
 
@@ -67,10 +68,9 @@ class Reading:
 def installed() -> frozenset[str]:
     """Return tesseract's installed language names, "osd" among them; empty when there is no tesseract."""
     try:
-        lines = _run(["--list-langs"], b"", _PROBE_S).splitlines()
-    except OcrFailed:
+        return frozenset(pytesseract.get_languages(config=""))
+    except (pytesseract.TesseractError, pytesseract.TesseractNotFoundError, OSError):
         return frozenset()
-    return frozenset(line.strip() for line in lines[1:] if line.strip())
 
 
 def rotation(picture: Image, seconds: float) -> int | None:

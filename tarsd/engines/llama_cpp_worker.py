@@ -98,7 +98,12 @@ class LlamaCppWorker:
     def _sample(self, asked: ChatRequest, prompt: list[int]) -> Iterator[int]:
         """Yield the tokens that the model writes after the evaluated prompt."""
         self._llama.set_seed(asked.seed % 2**32 if asked.seed is not None else random.getrandbits(32))
-        tokens: Iterator[int] = self._llama.generate(prompt, temp=max(0.0, asked.temperature), top_p=asked.top_p)
+        tokens: Iterator[int] = self._llama.generate(
+            prompt,
+            temp=max(0.0, asked.temperature),
+            top_p=asked.top_p,
+            repeat_penalty=asked.repeat_penalty,
+        )
         return tokens
 
     def _tokens(self, asked: ChatRequest) -> list[int]:

@@ -136,6 +136,7 @@ def _options(request: calls.ChatRequest, context_tokens: int) -> dict[str, Any]:
         "num_predict": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
+        "repeat_penalty": request.repeat_penalty,
     }
     if request.seed is not None:
         options["seed"] = request.seed

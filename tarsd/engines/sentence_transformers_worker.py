@@ -32,6 +32,8 @@ class SentenceTransformersWorker:
     def __init__(self, settings: bytes) -> None:
         chosen = decode(settings, SentenceTransformersSettings)
         torch.set_num_threads(chosen.threads)
+        # oneDNN writes machine code at run time, which the unit's MemoryDenyWriteExecute forbids; as fast without it
+        torch.backends.mkldnn.enabled = False
         try:
             self._model: Any = SentenceTransformer(chosen.folder, device="cpu", local_files_only=True)
         except (OSError, ValueError, KeyError) as error:

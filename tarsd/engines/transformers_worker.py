@@ -9,6 +9,7 @@ Rules
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tarsd.errors import EngineUnavailable, InvalidInput
 from tarsd.wire import decode, encode
 
 _SLICE_TOKENS = 64
+_PENALIZED_TOKENS = 64  # how far back `repeat_penalty` looks; llama.cpp's default
 _UNFINISHED = "\ufffd"  # what a tokenizer shows for a character whose bytes are not complete yet
 
 
@@ -37,6 +39,8 @@ class TransformersWorker:
     def __init__(self, settings: bytes) -> None:
         chosen = decode(settings, TransformersSettings)
         torch.set_num_threads(chosen.threads)
+        # oneDNN writes machine code at run time, which the unit's MemoryDenyWriteExecute forbids
+        torch.backends.mkldnn.enabled = False
         self._tokenizer, self._model = _load(Path(chosen.path))
         if not self._tokenizer.chat_template:
             raise EngineUnavailable("the model has no chat template, so it cannot converse: take an instruct model")
@@ -130,11 +134,16 @@ class TransformersWorker:
 
 
 class _Chooser:
-    """Chooses the next token: the likeliest at temperature 0, else by chance among the likely (top_p)."""
+    """Chooses the next token: the likeliest at temperature 0, else by chance among the likely (top_p).
+
+    What it chose of late counts less by `repeat_penalty`.
+    """
 
     def __init__(self, asked: ChatRequest) -> None:
         self._temperature = max(0.0, asked.temperature)
         self._top_p = asked.top_p
+        self._penalty = asked.repeat_penalty
+        self._recent: deque[int] = deque(maxlen=_PENALIZED_TOKENS)
         self._generator = torch.Generator()
         if asked.seed is None:
             self._generator.seed()
@@ -142,6 +151,15 @@ class _Chooser:
             self._generator.manual_seed(asked.seed % 2**63)
 
     def __call__(self, logits: Any) -> int:
+        if self._penalty != 1.0 and self._recent:
+            recent = torch.tensor(sorted(set(self._recent)))
+            said = logits[recent]
+            logits[recent] = torch.where(said > 0, said / self._penalty, said * self._penalty)
+        token = self._choose(logits)
+        self._recent.append(token)
+        return token
+
+    def _choose(self, logits: Any) -> int:
         if self._temperature == 0.0:
             return int(logits.argmax())
         chances, tokens = torch.softmax(logits / self._temperature, dim=-1).sort(descending=True)

@@ -119,8 +119,8 @@ class Turnstile:
         Raises `DeadlineExceeded`. The place is kept in every case: `leave` gives it back.
         """
         while ticket.position > 0:
+            ticket.moved.clear()  # before the position is read: a move while the reader is busy is not lost
             yield ticket.position
-            ticket.moved.clear()
             try:
                 async with asyncio.timeout_at(deadline):
                     await ticket.moved.wait()

@@ -41,6 +41,7 @@ DEFAULT_CONTEXT_TOKENS = 8192
 DEFAULT_MAX_TOKENS = 512
 TELLING_TEMPERATURE = 0.2
 FREE_TEMPERATURE = 0.7
+REPEAT_PENALTY = 1.1  # a small model that tells from passages would else say one sentence again and again
 
 
 class _Answer(msgspec.Struct):
@@ -240,6 +241,7 @@ def _chat_request(answer: _Answer, prepared: PrepareItem) -> ChatRequest:
         max_tokens=max(1, (question.max_tokens or DEFAULT_MAX_TOKENS) - len(answer.shown)),
         temperature=_temperature(question, prepared),
         top_p=question.top_p,
+        repeat_penalty=REPEAT_PENALTY,
         seed=question.seed,
         stop=list(question.stop),
         conversation=question.conversation,

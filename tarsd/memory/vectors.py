@@ -119,6 +119,11 @@ class VectorIndex:
         self._notice_loss()
         await self._settled.wait()
 
+    @property
+    def worker(self) -> Worker | None:
+        """The worker, for supervision and status; None before the first start."""
+        return self._worker
+
     async def search(self, vector: bytes, count: int, *, deadline_s: float = 2.0) -> list[tuple[RecordId, float]]:
         """Return the `count` visible passages nearest to a normalised vector, with cosines, best first.
 

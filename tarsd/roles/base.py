@@ -48,6 +48,17 @@ class JobResult(NamedTuple):
     ok: bool = True
 
 
+class WorkerView(Protocol):
+    """What is watched of a worker."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+
+    def rss_bytes(self) -> int:
+        """Its resident memory; 0 while it is away."""
+
+
 NightlyPart = Callable[[], Awaitable[JobResult]]
 
 
@@ -73,6 +84,9 @@ class Role(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Return the role's own account of itself, as plain data."""
+
+    def workers(self) -> Mapping[str, WorkerView]:
+        """Return the role's workers by name, as far as they are started."""
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""

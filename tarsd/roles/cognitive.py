@@ -4,10 +4,13 @@ Rules
 1. `chat` and `summarize` are advertised only while an engine can serve them.
 2. Summaries and other background work wait for people's questions (`background=True`).
 3. A rolling summary is made by the model; where none can, by extraction. The exchange itself is dropped either way.
+4. Exchanges are folded one at a time, in order, so that none is lost and the queue stays free for people. While more
+   than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -26,15 +29,16 @@ from tarsd.calls import (
 )
 from tarsd.engines.chain import EngineChain
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
-from tarsd.memory.conversations import Conversations
+from tarsd.memory.conversations import Conversation, Conversations
 from tarsd.memory.extractive import summarize as extract
 from tarsd.names import Capability
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
 from tarsd.rpc import CallContext, Handler
 
 SUMMARY_WORDS = 120
+MAX_WAITING_FOLDS = 4
 MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
 
 
@@ -48,6 +52,8 @@ class Cognitive:
         self._services = services
         self._chain = EngineChain(settings.engines, queue=settings.queue, max_tokens=settings.max_tokens)
         self._conversations = Conversations(settings.conversations)
+        self._folding = asyncio.Lock()
+        self._waiting_folds = 0
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -91,6 +97,11 @@ class Cognitive:
             "conversations": len(self._conversations),
         }
 
+    def workers(self) -> Mapping[str, WorkerView]:
+        """See `Role`."""
+        found = {engine.name: getattr(engine, "worker", None) for engine in self._chain.engines}
+        return {name: worker for name, worker in found.items() if worker is not None}
+
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""
         return {}
@@ -110,11 +121,25 @@ class Cognitive:
         yield await self._summary_of(request.text, request.max_words, context.headers.deadline_s)
 
     async def _remember(self, request: RememberRequest, context: CallContext) -> AsyncGenerator[RememberItem, None]:
+        self._waiting_folds += 1
+        try:
+            await self._folding.acquire()
+        finally:
+            self._waiting_folds -= 1
+        try:
+            kept = await self._fold(request, context.headers.deadline_s)
+        finally:
+            self._folding.release()
+        yield RememberItem(kept.summary, kept.exchanges)
+
+    async def _fold(self, request: RememberRequest, deadline_s: float) -> Conversation:
         before = self._conversations.recall(request.conversation).summary
         text = f"{before}\n\n{request.question}\n{request.answer}".strip()
-        summary = await self._summary_of(text, SUMMARY_WORDS, context.headers.deadline_s)
-        kept = self._conversations.remember(request.conversation, summary.text, request.documents)
-        yield RememberItem(kept.summary, kept.exchanges)
+        if self._waiting_folds > MAX_WAITING_FOLDS:
+            summary = extract(text, SUMMARY_WORDS)
+        else:
+            summary = (await self._summary_of(text, SUMMARY_WORDS, deadline_s)).text
+        return self._conversations.remember(request.conversation, summary, request.documents)
 
     async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
         yield self._conversations.recall(request.conversation)
@@ -126,6 +151,7 @@ class Cognitive:
             [Message("system", instruction), Message("user", text)],
             max_tokens=max_words * 3,
             temperature=0.0,
+            repeat_penalty=1.1,
             background=True,
         )
         try:

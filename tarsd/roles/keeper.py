@@ -23,7 +23,7 @@ from tarsd.calls import NightlyItem, NightlyRequest, RecordsItem, RecordsRequest
 from tarsd.errors import StorageError, TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, Zone
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.rpc import CallContext, Handler
 
@@ -84,6 +84,10 @@ class Keeper:
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         return {"pulled": self._pulled, "last_error": self._last_error, "nightly": self._runner.last_runs()}
+
+    def workers(self) -> Mapping[str, WorkerView]:
+        """See `Role`."""
+        return {}
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""

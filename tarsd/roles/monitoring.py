@@ -17,7 +17,7 @@ from tarsd.calls import NightlyRequest
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, Zone
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
 from tarsd.rpc import Handler
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,10 @@ class Monitoring:
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         return {"last_night": self._last}
+
+    def workers(self) -> Mapping[str, WorkerView]:
+        """See `Role`."""
+        return {}
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""

@@ -18,7 +18,7 @@ from tarsd.names import Capability
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services
+from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
 from tarsd.rpc import CallContext, Handler
 
 
@@ -49,6 +49,10 @@ class Orchestrator:
         return []
 
     def status(self) -> dict[str, Any]:
+        """See `Role`."""
+        return {}
+
+    def workers(self) -> Mapping[str, WorkerView]:
         """See `Role`."""
         return {}
 

@@ -38,7 +38,7 @@ from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, RoleLoad, Services
+from tarsd.roles.base import Attributes, JobResult, NightlyPart, RoleLoad, Services, WorkerView
 from tarsd.roles.embedding import Embedding
 from tarsd.rpc import CallContext, Handler
 
@@ -106,6 +106,11 @@ class Processing:
     def load(self) -> RoleLoad:
         """See `Role`; documents in the queue do not make questions wait."""
         return RoleLoad()
+
+    def workers(self) -> Mapping[str, WorkerView]:
+        """See `Role`."""
+        found = {"sentence_transformers": self._engine.worker, "vectors": self._index.worker}
+        return {name: worker for name, worker in found.items() if worker is not None}
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""

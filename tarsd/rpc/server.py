@@ -220,6 +220,8 @@ class RpcServer:
         answer = Answer(request, self._load())
         try:
             caller = peer_of(request.get_extra_info("ssl_object"))
+            if (address := request.get_extra_info("peername")) is None:
+                return web.Response(status=410)  # it hung up before we came to it: nobody reads this
             if self._hello is None:
                 raise NotFound("nobody greets here")
             async with asyncio.timeout(self._silence_s):
@@ -228,8 +230,7 @@ class RpcServer:
                     body += await request.content.readany()
                 if len(body) > MAX_HELLO_BYTES:
                     raise WireError(f"a greeting is at most {MAX_HELLO_BYTES} bytes")
-                host, port = request.get_extra_info("peername")[:2]
-                return web.Response(body=await self._hello(body, caller, (host, port)))
+                return web.Response(body=await self._hello(body, caller, address[:2]))
         except TimeoutError:
             return await answer.fail(DeadlineExceeded("the greeting took too long"), hang_up=True)
         except TarsdError as error:

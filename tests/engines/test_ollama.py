@@ -46,10 +46,18 @@ async def test_an_answer_streams_named_and_counted(engine: OllamaEngine) -> None
 
 async def test_the_request_says_all_that_was_asked(engine: OllamaEngine, fake: FakeOllama) -> None:
     fake.done_reason = "length"
-    asked = question(max_tokens=9, temperature=0.3, top_p=0.8, seed=4, stop=["###"])
+    asked = question(max_tokens=9, temperature=0.3, top_p=0.8, seed=4, stop=["###"], repeat_penalty=1.1)
     items = await answer(engine, asked)
     assert items[-1].finish_reason == "length"
-    options = {"num_ctx": 2048, "num_predict": 9, "temperature": 0.3, "top_p": 0.8, "seed": 4, "stop": ["###"]}
+    options = {
+        "repeat_penalty": 1.1,
+        "num_ctx": 2048,
+        "num_predict": 9,
+        "temperature": 0.3,
+        "top_p": 0.8,
+        "seed": 4,
+        "stop": ["###"],
+    }
     assert fake.asked[0]["options"] == options
     assert fake.asked[0]["model"] == "tiny:latest"
     assert fake.asked[0]["messages"] == [{"role": "user", "content": asked.messages[0].content}]

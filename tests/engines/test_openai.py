@@ -169,7 +169,7 @@ async def test_the_key_is_sent(url: str, fake: FakeOpenAI, tmp_path: Path) -> No
         await stranger.start()
     await stranger.stop()
     forgetful = engine_at(url, api_key_file=tmp_path / "none")
-    with pytest.raises(EngineUnavailable, match="key of .* cannot be read"):
+    with pytest.raises(EngineUnavailable, match=r"key of .* cannot be read"):
         await forgetful.start()
 
 

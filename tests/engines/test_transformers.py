@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -83,6 +84,13 @@ async def test_the_same_seed_says_the_same(engine: TransformersEngine) -> None:
     ]
     assert one == two
     assert one != other
+
+
+async def test_a_repeat_penalty_breaks_a_loop(engine: TransformersEngine) -> None:
+    loop = question("Write: la la la la la la la la", partial="la la la la la la la la la la", max_tokens=16)
+    assert text_of(await answer(engine, loop)).split().count("la") > 4
+    broken = msgspec.structs.replace(loop, repeat_penalty=2.0)
+    assert text_of(await answer(engine, broken)).split().count("la") <= 2
 
 
 async def test_characters_are_never_cut(engine: TransformersEngine) -> None:

@@ -1,18 +1,18 @@
-"""What the tests between real processes share: plans of nodes, short answers, waiting for a condition, process trees."""
+"""What the tests between real processes share: plans, short answers, waiting for a condition, process trees."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
+
 from bench.client import Client
 from bench.cluster import Cluster, Daemon
 
@@ -76,6 +76,16 @@ def places(told: dict[str, Any]) -> list[tuple[str, int]]:
     return [(source["file"], source["page"]) for source in told["sources"]]
 
 
+async def wait_routable(nodes: Cluster, seen_by: str, name: str, within_s: float = 20.0) -> float:
+    """Wait until a node would give work to another one; return the seconds it took. One that was away is held back."""
+
+    def is_routable(members: dict[str, dict[str, Any]]) -> bool:
+        member = members[name]
+        return bool(member["state"] == "alive" and member["zone"] and not member["hold_s"] and not member["one_way"])
+
+    return await nodes.clients[seen_by].wait_members(is_routable, within_s, f"{seen_by} gives work to {name}")
+
+
 async def last_item(client: Client, file: Path) -> dict[str, Any]:
     """Send a document in and return how that ended."""
     return [item async for item in client.ingest(file)][-1]
@@ -130,14 +140,7 @@ def mapped(process: psutil.Process, libraries: Sequence[str]) -> set[str]:
     return {file for file in files if any(f"/{name}" in file for name in libraries)}
 
 
-def told_logs(nodes: Cluster) -> list[tuple[str, str]]:
-    """Return the end of each daemon's log, for the report of a failed test."""
-    return [(daemon.name, daemon.log_tail()) for daemon in nodes.daemons]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
+def tracebacks(nodes: Cluster) -> dict[str, list[str]]:
+    """Return by node what its log has from each traceback on, for those that have any: an error nobody thought of."""
+    logs = {daemon.name: daemon.log.read_text(encoding="utf-8").split("Traceback")[1:] for daemon in nodes.daemons}
+    return {name: found for name, found in logs.items() if found}

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 from collections.abc import AsyncGenerator
 
+import aiohttp
 import openai
 import pypdf
 import pytest
 import pytest_asyncio
+
 from bench.cluster import Cluster, Plan, cluster
-from real_nodes import (
+from tests.processes.real_nodes import (
     CONTRACT,
     MANUAL,
     MAX_TOKENS,
@@ -28,8 +31,10 @@ from real_nodes import (
     last_item,
     mapped,
     places,
+    tracebacks,
     tree_of,
     until,
+    wait_routable,
     workers_of,
 )
 
@@ -81,7 +86,7 @@ async def test_members_shows_both_on_the_command_line(nodes):
 
 async def test_a_document_is_read_on_the_node_that_can(nodes):
     items = [item async for item in nodes.clients["pc2"].ingest(MANUAL)]
-    assert {"queued", "embedding"} <= {item["stage"] for item in items} | {"queued"}
+    assert items[0]["stage"] in ("queued", "parsing")
     assert items[-1]["stage"] == "done"
     assert items[-1]["passages"] >= 5
 
@@ -248,26 +253,24 @@ async def test_a_frozen_node_costs_a_question_no_more_than_the_silence(nodes):
 
 
 async def test_a_node_that_thaws_is_used_again(nodes):
-    healed_s = await nodes.wait_state("pc1", "pc2", ["alive"], within_s=15)
-    print(f"thawed: alive again after {healed_s:.2f} s")
+    print(f"thawed: routable again after {await wait_routable(nodes, 'pc1', 'pc2'):.2f} s")
     told = await answer_of(nodes["pc1"], E20)
     assert (told["prepared_by"], told["degraded"]) == ("pc2", [])
 
 
 async def test_a_node_killed_while_it_prepares_is_not_missed(nodes):
-    """And the document that it had just taken in waits for its return: the next test but one."""
+    """A document that it has only just taken in is left unread for now: the next test but one looks for it."""
     client, pc2 = nodes.clients["pc1"], nodes["pc2"]
-    assert (await client.get("/healthz"))["healthy"]
-    accepted = [item async for item in _given_without_waiting(nodes)]
-    assert accepted[-1]["stage"] in ("queued", "parsing")
+    (accepted,) = await given_without_waiting(nodes, CONTRACT)
+    assert accepted["stage"] in ("queued", "parsing")
+    asked_before = await questions_at_pc1(nodes)
     pc2.freeze()  # so that the question surely is in its hands when it is killed
-    calls_before = await _questions(nodes)
     answering = asyncio.create_task(client.ask(E20))
 
-    async def taken():
-        return await _questions(nodes) > calls_before
+    async def is_taken():
+        return await questions_at_pc1(nodes) > asked_before
 
-    await until(taken, 10, "pc1 took the question")
+    await until(is_taken, 10, "pc1 took the question")
     await pc2.kill()
     answer = await answering
     assert answer.finished
@@ -275,23 +278,17 @@ async def test_a_node_killed_while_it_prepares_is_not_missed(nodes):
     assert answer.of_type("sources")[0]["sources"][0]["file"] == MANUAL.name
 
 
-async def _given_without_waiting(nodes):
-    import aiohttp
-
-    parameters = {"file": CONTRACT.name, "wait": "0"}
+async def given_without_waiting(nodes, file):
+    parameters = {"file": file.name, "wait": "0"}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{nodes['pc2'].url}/api/documents", params=parameters, data=CONTRACT.read_bytes()) as response,
+        session.post(f"{nodes['pc2'].url}/api/documents", params=parameters, data=file.read_bytes()) as response,
     ):
         assert response.status == 200
-        for line in (await response.text()).splitlines():
-            if line.strip():
-                import json
-
-                yield json.loads(line)
+        return [json.loads(line) for line in (await response.text()).splitlines() if line.strip()]
 
 
-async def _questions(nodes) -> float:
+async def questions_at_pc1(nodes):
     text = await nodes.clients["pc1"].get_text("/metrics")
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith("tarsd_questions_total")))
 
@@ -307,10 +304,8 @@ async def test_the_survivor_answers_from_its_own_copy_and_says_so(nodes):
 
 
 async def test_a_node_that_was_killed_comes_back_with_its_jobs(nodes):
-    began = time.monotonic()
     await nodes["pc2"].start()
-    await nodes.wait_full()
-    print(f"restarted: known again {time.monotonic() - began:.2f} s after its start")
+    print(f"restarted: routable {await wait_routable(nodes, 'pc1', 'pc2'):.2f} s after READY")
     told = await answer_of(nodes["pc1"], E20)
     assert told["prepared_by"] == "pc2"
 
@@ -319,7 +314,7 @@ async def test_a_node_that_was_killed_comes_back_with_its_jobs(nodes):
         return [job["stage"] for job in jobs if job["file"] == CONTRACT.name] == ["done"]
 
     await until(is_read, 120, f"{CONTRACT.name} is read after the restart")
-    found = await nodes.clients["pc1"].get("/api/search?q=total a pagar vaso de expansión caldera", within_s=20)
+    found = await nodes.clients["pc1"].get("/api/search?q=vaso de expansión roto", within_s=20)
     first = found["hits"][0]["passage"]
     assert (first["file"], first["page"]) == (CONTRACT.name, 2)  # the scanned page
 
@@ -341,3 +336,7 @@ async def test_a_node_that_is_asked_to_leave_says_goodbye(nodes):
     print(f"SIGTERM: ended after {took_s:.2f} s")
     assert (code, took_s < 10) == (0, True)
     assert (await nodes.clients["pc1"].members())["pc2"]["state"] == "left"
+
+
+async def test_nothing_of_this_was_a_surprise_to_any_daemon(nodes):
+    assert tracebacks(nodes) == {}

@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import pytest
+
 from bench.cluster import Daemon, Plan
 from bench.daemon import environment_of_a_child
 

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+
 from bench.cluster import Client, Cluster, Daemon, Plan
 from bench.cluster import form as form_cluster
 

@@ -1,0 +1,56 @@
+"""What a node needs of the PC it runs on: secrets kept in files, a free port, its own addresses."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from tarsd.errors import StorageError
+
+_WILD = {"0.0.0.0", "::"}  # noqa: S104
+_VIRTUAL = ("docker", "br-", "veth", "virbr")  # other PCs cannot reach these
+
+
+def file_secret(path: Path) -> str:
+    """Return the secret in `path`, made at first; mode 0600. Raises `StorageError`."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return _new_secret(path)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def _new_secret(path: Path) -> str:
+    secret = secrets.token_urlsafe(32)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+    return secret
+
+
+def free_port(host: str) -> int:
+    """Return a TCP port that is free now; an invitation names it before anything listens there."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        return int(probe.getsockname()[1])
+
+
+def own_addresses(listen: Sequence[str]) -> list[str]:
+    """Return the addresses under which other PCs may reach this one, best guess first."""
+    if named := [host for host in listen if host not in _WILD]:
+        return named
+    found = [
+        address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        if not name.startswith(_VIRTUAL)
+        for address in addresses
+        if address.family is socket.AF_INET and not address.address.startswith("127.")
+    ]
+    return found or ["127.0.0.1"]
