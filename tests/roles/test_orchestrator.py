@@ -1,0 +1,89 @@
+"""The orchestrator: what it asks of others, and that it answers without them."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tarsd import calls
+from tarsd.calls import Hit, Passage, PrepareRequest, RecallItem, SearchItem, Turn
+from tarsd.errors import PeerLost
+from tarsd.memory.bodies import DOCUMENT, DocumentBody
+from tarsd.memory.store import Store
+from tarsd.names import ConversationId, NodeId, Route
+from tarsd.roles.orchestrator import Orchestrator
+from tests.roles.role_help import ME, one, services
+from tests.test_routing import member
+
+PASSAGE = Passage("o:1", "d", "lease.pdf", 2, 0, 22, "The rent is 900 euros.")
+
+
+class ScriptedPeer:
+    """Answers search and recall by what a test wrote down; an exception is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, Any]] = []
+
+    async def call(
+        self, addresses: Any, expected: NodeId, spec: Any, request: Any, headers: Any, upload: Any = None
+    ) -> AsyncGenerator[Any, None]:
+        self.asked.append((spec.name, request))
+        answer = self.answers[spec.name]
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
+    opened = await Store.open(tmp_path / "m.db", ME)
+    await opened.append(DOCUMENT, "", DocumentBody("a" * 64, "lease.pdf"))
+    yield opened
+    await opened.close()
+
+
+async def prepare(store: Store, peer: ScriptedPeer, question: str, **more: Any) -> calls.PrepareItem:
+    able = member("b", capabilities={calls.SEARCH.name: {}, calls.RECALL.name: {}})
+    role = Orchestrator(services(store, peer, [able]))
+    item = await one(role.handlers()[calls.PREPARE.name], PrepareRequest(question, **more))
+    assert isinstance(item, calls.PrepareItem)
+    return item
+
+
+async def test_a_question_comes_back_with_its_passages(store: Store) -> None:
+    peer = ScriptedPeer(search=SearchItem([Hit(PASSAGE, 1.0)]))
+    item = await prepare(store, peer, "How much is the rent of the flat per month?")
+    assert (item.route, item.sources, item.language, item.degraded) == (Route.NEEDS_CONTEXT, [PASSAGE], "en", "")
+    assert "The rent is 900 euros." in item.messages[-1].content
+    assert peer.asked[0][1].language == "en"
+
+
+async def test_small_talk_searches_nothing(store: Store) -> None:
+    peer = ScriptedPeer()
+    item = await prepare(store, peer, "hola")
+    assert (item.route, peer.asked) == (Route.INFERENCE_ONLY, [])
+
+
+async def test_a_search_that_fails_costs_the_passages_not_the_question(store: Store) -> None:
+    item = await prepare(store, ScriptedPeer(search=PeerLost("gone")), "How much is the rent of the flat?")
+    assert (item.sources, item.degraded) == ([], "gone")
+
+
+async def test_what_a_search_lacked_is_passed_on(store: Store) -> None:
+    peer = ScriptedPeer(search=SearchItem([Hit(PASSAGE, 1.0)], degraded="vectors: loading"))
+    assert (await prepare(store, peer, "How much is the rent of the flat?")).degraded == "vectors: loading"
+
+
+async def test_a_conversation_is_recalled_when_its_turns_are_not_at_hand(store: Store) -> None:
+    peer = ScriptedPeer(recall=RecallItem("They spoke of the rent.", 3))
+    item = await prepare(store, peer, "hola", conversation=ConversationId("c"))
+    assert "They spoke of the rent." in item.messages[0].content
+    with_turns = await prepare(store, peer, "hola", conversation=ConversationId("c"), turns=[Turn("a", "b")])
+    assert "They spoke of the rent." not in with_turns.messages[0].content
+
+
+async def test_a_conversation_that_cannot_be_recalled_is_told(store: Store) -> None:
+    item = await prepare(store, ScriptedPeer(recall=PeerLost("gone")), "hola", conversation=ConversationId("c"))
+    assert item.degraded.endswith("gone")
