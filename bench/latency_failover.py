@@ -17,7 +17,7 @@ from bench.harness import Context, Row
 QUESTION = "Where is the water main of the house?"
 READY_S = 1.0
 KILLED_MS, FROZEN_MS = 1000.0, 2500.0  # a reconnect; network.silence_s and a little
-INTO_PREPARING_S = 0.02
+INTO_PREPARING_S = 0.008
 BACK_S = 30.0
 
 

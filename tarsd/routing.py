@@ -1,9 +1,10 @@
 """Ranks the members that can serve a call. Pure: what is known goes in, an order comes out.
 
 Rules
-1. Only members that gossip calls routable (alive, certificate seen, not flapping) and that advertise the capability.
+1. Only members that are alive and hear us, whose certificate was seen, and that advertise the capability.
 2. Lab members only where the caller asks for the lab.
-3. Members that failed us within the last `PENALTY_S` come after all others, most recent failure last.
+3. Members that failed us within the last `PENALTY_S`, or that gossip holds back since they flapped, come after all
+   others, the worst last: with two PCs a doubtful peer is still better than none.
 4. This node first, unless a peer would answer clearly sooner (`HYSTERESIS`): a hop saved is a failure less.
 5. Then by expected wait: what is queued and running, over its speed. Equal waits are ordered by a hash of the trace,
    so that equal nodes share the questions and one question always meets the same order.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 
-from tarsd.gossip.member import Member
+from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, NodeId, TraceId, Zone
 
 PENALTY_S = 10.0
@@ -38,12 +39,14 @@ def rank(
 
 
 def _can(member: Member, capability: Capability, zone: Zone) -> bool:
-    return member.routable and member.zone is zone and capability in member.capabilities
+    there = member.state is State.ALIVE and not member.one_way
+    return there and member.zone is zone and capability in member.capabilities
 
 
 def _penalty(member: Member, now: float, failures: Mapping[NodeId, float]) -> float:
     failed = failures.get(member.node)
-    return 0.0 if failed is None or now - failed > PENALTY_S else PENALTY_S - (now - failed)
+    own = 0.0 if failed is None or now - failed > PENALTY_S else PENALTY_S - (now - failed)
+    return max(own, member.hold_s)
 
 
 def _wait(member: Member) -> float:

@@ -48,7 +48,7 @@ def test_only_routable_members_that_advertise_it() -> None:
         member("b", state=State.DEAD),
         member("c", zone=None),
         member("d", capabilities={}),
-        member("e", hold_s=3.0),
+        member("e", one_way=True),
         member("f"),
     ]
     assert names(members) == "f"
@@ -64,6 +64,10 @@ def test_who_failed_lately_comes_last() -> None:
     members = [member("a"), member("b", load=Load(queued=9))]
     assert names(members, failures={members[0].node: 95.0}) == "ba"
     assert names(members, failures={members[0].node: 80.0}) == "ab"
+
+
+def test_who_flapped_comes_last_but_comes() -> None:
+    assert names([member("a", hold_s=3.0), member("b", load=Load(queued=9))]) == "ba"
 
 
 def test_this_node_first_unless_a_peer_is_clearly_freer() -> None:

@@ -53,9 +53,9 @@ def chunk(text: str, page: int, *, words: int, overlap: int) -> Iterator[Chunk]:
     """Yield the passages of one page in order; none for a page without words. More `overlap` than half is halved."""
     spans = [found.span() for found in _WORD.finditer(text)]
     overlap = min(overlap, words // 2)
-    first = 0
+    first = last = 0
     while first < len(spans):
-        last = _end(text, spans, first, words, overlap)
+        last = _end(text, spans, first, last, words, overlap)
         start, end = spans[first][0], spans[last - 1][1]
         yield Chunk(page, start, end, text[start:end])
         if last == len(spans):
@@ -63,14 +63,15 @@ def chunk(text: str, page: int, *, words: int, overlap: int) -> Iterator[Chunk]:
         first = _next_start(text, spans, first, last, overlap)
 
 
-def _end(text: str, spans: list[_Span], first: int, words: int, overlap: int) -> int:
-    """Return the index after the last word of the passage that begins at word `first`."""
+def _end(text: str, spans: list[_Span], first: int, covered: int, words: int, overlap: int) -> int:
+    """Return the index after the last word of the passage that begins at word `first`; it goes beyond `covered`."""
     rest = len(spans) - first
     longest = max(words, int(words * LONGEST))
     if rest <= longest:
         return len(spans)
     wanted = words if rest > 2 * words - overlap else ceil((rest + overlap) / 2)  # rule 4: even out the last two
-    candidates = range(max(1, overlap + 1, int(wanted * SHORTEST)), longest + 1)
+    shortest = max(1, overlap + 1, int(wanted * SHORTEST), covered - first + 1)
+    candidates = range(shortest, max(longest, shortest) + 1)
     return first + max(candidates, key=lambda count: _score(text, spans, first + count, count, wanted))
 
 

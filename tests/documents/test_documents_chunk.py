@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tarsd.documents.chunk import LONGEST, MAX_WORD_CHARACTERS, chunk, sections
@@ -31,6 +31,7 @@ def test_a_passage_is_a_slice_without_white_space_at_its_ends(page: str, sizes: 
 
 
 @given(PAGES, SIZES)
+@example("water. The casa casa casa\n\ncasa casa casa ", (6, 3))  # the second passage once ended inside the first
 def test_no_word_is_lost_and_the_order_is_kept(page: str, sizes: tuple[int, int]) -> None:
     chunks = list(chunk(page, 1, words=sizes[0], overlap=sizes[1]))
     covered = 0
