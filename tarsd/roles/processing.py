@@ -35,6 +35,7 @@ from tarsd.engines.sentence_transformers import EmbeddingEngine
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory import fusion
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
+from tarsd.memory.cache import QueryCache
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
@@ -61,6 +62,8 @@ class Processing:
         self._engine = EmbeddingEngine(config.processing)
         self._index = VectorIndex(store, config.node.data_dir / "vectors")
         self._embedding = Embedding(store, self._engine, self._index)
+        self._cache: QueryCache[SearchItem] = QueryCache()
+        self._unsubscribe: Callable[[], None] = lambda: None
         self._jobs = IngestJobs(config.node.data_dir, config.documents, known=store.has_document, store=self._keep)
 
     def handlers(self) -> Mapping[Capability, Handler]:
@@ -80,11 +83,13 @@ class Processing:
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
+        self._unsubscribe = self._store.subscribe(lambda change: self._cache.clear())
         await self._jobs.start()
         await self._embedding.start()
 
     async def stop(self) -> None:
         """See `Role`."""
+        self._unsubscribe()
         await self._jobs.stop()
         await self._embedding.stop()
 
@@ -99,6 +104,7 @@ class Processing:
             "ready": info is not None,
             "model": info.model if info else "",
             "waiting_documents": self._jobs.waiting(),
+            "cache": {"hits": self._cache.hits, "misses": self._cache.misses},
             "problem": self._embedding.problem,
             "index": msgspec.to_builtins(self._index.status()),
         }
@@ -146,10 +152,22 @@ class Processing:
         if not 0 < request.limit <= MAX_SEARCH_LIMIT:
             raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_SEARCH_LIMIT}")
         language = request.language or detect_language(request.query)
-        wanted = request.limit * CANDIDATES
-        keywords = asyncio.create_task(self._store.keyword_search(request.query, wanted, language))
-        near, degraded = await self._near(request.query, wanted, context.headers.deadline_s)
-        yield SearchItem(await self._fused(await keywords, near, language, request.limit), degraded)
+        info = self._engine.info()
+        key = (request.query, request.limit, language, info.model if info else "")
+        if (kept := self._cache.get(key)) is not None:
+            yield kept
+            return
+        generation = self._cache.generation
+        found = await self._find(request.query, request.limit, language, context.headers.deadline_s)
+        if not found.degraded:
+            self._cache.put(key, found, generation)
+        yield found
+
+    async def _find(self, query: str, limit: int, language: str, deadline_s: float) -> SearchItem:
+        wanted = limit * CANDIDATES
+        keywords = asyncio.create_task(self._store.keyword_search(query, wanted, language))
+        near, degraded = await self._near(query, wanted, deadline_s)
+        return SearchItem(await self._fused(await keywords, near, language, limit), degraded)
 
     async def _near(self, query: str, limit: int, deadline_s: float) -> tuple[list[tuple[RecordId, float]], str]:
         try:

@@ -41,9 +41,8 @@ def test_the_order_is_that_of_the_text() -> None:
 
 
 def test_a_fact_said_twice_is_kept_once() -> None:
-    text = "Ana pays 40 euros. Ana pays 40 euros now. Then we laughed and talked of nothing else. Bob comes in May."
-    summary = summarize(text, 10)
-    assert summary == "Ana pays 40 euros. Bob comes in May."
+    text = "Ana pays 40 euros. Ana pays 40. Then we laughed and talked of nothing else. Bob came once again in May."
+    assert summarize(text, 10) == "Ana pays 40. Bob came once again in May."
 
 
 def test_abbreviations_end_no_sentence() -> None:

@@ -40,6 +40,19 @@ async def test_no_byte_of_the_text_is_left_in_any_file(store: Store, tmp_path: P
     assert files_with(tmp_path, STEM) == []
 
 
+async def test_the_keyword_index_is_cleaned_in_many_small_steps_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarsd.memory.store._MERGE_PAGES", 1)
+    await fill(store)
+    many = [
+        " ".join(sha(f"{page} {number}") for number in range(20)) for page in range(300)
+    ]  # a hundred pages of words
+    await add_document(store, "many", many)
+    await store.forget_document(sha(f"secret-{CANARY}"))
+    assert files_with(tmp_path, STEM) == []
+
+
 async def test_nothing_of_it_is_found_and_the_rest_is(store: Store) -> None:
     await fill(store)
     await store.forget_document(sha(f"secret-{CANARY}"))

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tarsd.calls import Record
 from tarsd.memory.bodies import SummaryBody, document_key
+from tarsd.memory.derive import BATCH_RECORDS
 from tarsd.memory.hlc import DRIFT_MS, milliseconds, stamp
 from tarsd.memory.ledger import MAX_QUARANTINED
 from tarsd.memory.log import EMPTY, Head, make
@@ -72,6 +73,16 @@ async def test_records_travel_on_through_a_third_node(open_store: OpenStore) -> 
     await bob.apply(await everything(ana))
     await carl.apply(await everything(bob))
     assert await state(carl) == await state(ana)
+
+
+async def test_more_than_one_batch_can_wait_for_one_record(open_store: OpenStore) -> None:
+    ana, bob = await open_store("ana"), await open_store("bob", BOB)
+    await ana.append_many([("note", f"note/{number}", b"x") for number in range(3 * BATCH_RECORDS)])
+    first, *others = await everything(ana)
+    assert (await bob.apply(others)).waiting == len(others)
+    result = await bob.apply([first])
+    assert (result.applied, result.waiting) == (3 * BATCH_RECORDS, 0)
+    assert await bob.vector() == await ana.vector()
 
 
 async def test_what_comes_early_waits_and_is_not_shown(open_store: OpenStore) -> None:

@@ -157,6 +157,19 @@ def test_the_file_of_another_model_is_not_used(path: Path, model: str, dimension
     assert Index(path, model, dimension).ids() == []
 
 
+def test_a_save_never_touches_the_old_file_but_takes_its_place(path: Path) -> None:
+    index = Index(path)
+    index.add([1], [axis(0)])
+    index.save()
+    old = path.with_name("old")
+    old.hardlink_to(path)
+    before = old.read_bytes()
+    index.add([2], [axis(1)])
+    index.save()
+    assert old.read_bytes() == before
+    assert Index(path).ids() == [1, 2]
+
+
 def test_a_save_that_fails_leaves_the_old_file(path: Path) -> None:
     index = Index(path)
     index.add([1], [axis(0)])

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from test_store import vector
 
 from tarsd.errors import InvalidInput, Unavailable
 from tarsd.memory.store import Store
+from tarsd.memory.vector_messages import AddRequest
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import RecordId
 
@@ -78,6 +79,15 @@ async def test_what_is_forgotten_is_never_returned_and_leaves_the_file_at_once(s
         assert secret not in file.read_bytes()
 
 
+async def test_what_the_index_holds_beyond_the_store_is_never_returned(store: Store, tmp_path: Path) -> None:
+    ids = await add(store, "boiler", 1)
+    async with running(store, tmp_path) as index:
+        assert index._worker is not None
+        async with aclosing(index._worker.call("add", AddRequest([999], AXES[0]), deadline_s=5)) as items:
+            assert [item async for item in items] == []
+        assert await found(index, AXES[0]) == set(ids)
+
+
 async def test_it_is_saved_when_writing_pauses(store: Store, tmp_path: Path) -> None:
     await add(store, "boiler")
     async with running(store, tmp_path / "index", save_after_s=0.01), asyncio.timeout(20):
@@ -130,6 +140,24 @@ async def test_a_killed_worker_comes_back_whole(store: Store, tmp_path: Path) ->
         await settled(index)
         assert await found(index, vector(1, 0, 0)) == set(ids)  # nothing had been saved
         assert index.status().restarts == 1
+
+
+async def test_a_worker_that_came_back_unnoticed_is_not_believed(store: Store, tmp_path: Path) -> None:
+    ids = await add(store, "boiler", 1)
+    async with running(store, tmp_path / "index") as index:
+        worker = index._worker
+        assert worker is not None
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while worker.state == "ready":  # noqa: ASYNC110 - the death of a process
+                await asyncio.sleep(0)
+            await worker.start()
+        # It is back, empty: nothing had been saved. Whoever asks hears that, or gets all.
+        with suppress(Unavailable):
+            assert await found(index, AXES[0]) == set(ids)
+        await settled(index)
+        assert await found(index, AXES[0]) == set(ids)
 
 
 async def test_it_can_be_rebuilt(store: Store, tmp_path: Path) -> None:
