@@ -102,3 +102,23 @@ async def test_the_stall_of_this_process_is_not_the_childs_silence(make: Make) -
         await asyncio.sleep(0.02)
     assert await echo(worker) == b"alive"
     assert worker.restarts == 0
+
+
+def test_it_lives_on_uvloop_as_well() -> None:
+    """The daemon runs on uvloop, whose processes and pipes are not asyncio's."""
+    import uvloop
+
+    async def life() -> tuple[bytes, int, str]:
+        worker = SupervisedWorker("test", "worker_classes:Talker", {})
+        await worker.start()
+        with pytest.raises(WorkerLost):
+            async for _ in worker.call("die", int(signal.SIGKILL), deadline_s=10):
+                pass
+        await worker.start()
+        said = await echo(worker)
+        await worker.stop()
+        return said, worker.restarts, worker.last_error
+
+    said, restarts, last_error = uvloop.run(life())
+    assert (said, restarts) == (b"alive", 1)
+    assert "SIGKILL" in last_error

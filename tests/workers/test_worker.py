@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -76,8 +77,13 @@ async def test_a_child_that_does_not_start_in_time_is_lost_and_killed(make: Make
     assert psutil.Process().children(recursive=True) == []
 
 
-async def test_what_the_child_prints_does_not_reach_the_frames(talker: Worker) -> None:
+async def test_what_the_child_prints_is_for_the_log_and_does_not_reach_the_frames(
+    talker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "tarsd.workers")
     assert await items(talker, "print_loudly") == [b"clean"]
+    await talker.stop()  # by then all of it is read
+    assert "a native library's banner" in caplog.text
 
 
 async def test_an_error_of_ours_comes_after_the_items_before_it(talker: Worker) -> None:
@@ -115,6 +121,7 @@ async def test_closing_a_call_stops_the_method_at_its_next_yield(talker: Worker)
 
 
 async def test_an_empty_item_is_a_place_to_cancel_and_is_not_sent(talker: Worker) -> None:
+    assert await items(talker, "pause") == [b"one", b"two"]
     async with aclosing(talker.call("quietly_forever", b"", deadline_s=20)) as answer:
         assert await anext(answer) == b"first"
     assert await items(talker, "echo", b"free") == [b"free"]

@@ -45,6 +45,9 @@ class Talker:
     def was_closed(self, request: bytes) -> Iterator[bytes]:
         yield encode(getattr(self, "closed", False))
 
+    def pause(self, request: bytes) -> Iterator[bytes]:
+        yield from (b"", b"one", b"", b"two", b"")
+
     def quietly_forever(self, request: bytes) -> Iterator[bytes]:
         yield b"first"
         while True:
