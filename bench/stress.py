@@ -187,7 +187,7 @@ async def _ask(stress: Run, name: str, text: str) -> Event:
     event.total_s = round(answer.total_s, 3)
     event.first_token_s = round(answer.first_token_s, 3) if answer.text else 0.0
     event.degraded = bool(answer.end.get("degraded"))
-    event.detail = "" if answer.finished else str(answer.end)
+    event.detail = "; ".join(answer.end["degraded"]) if answer.finished else str(answer.end)
     return event
 
 

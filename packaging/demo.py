@@ -1,7 +1,7 @@
 """`make demo`: two PCs on this one. They find each other, read documents, answer, lose one another and go on.
 
-    pc1 runs the language model; pc2 reads documents, searches, prepares questions and watches. Both are real daemons
-    on loopback with folders of their own in `.demo/`. `KEEP=1` (or --keep) leaves them running.
+pc1 runs the language model; pc2 reads documents, searches, prepares questions and watches. Both are real daemons
+on loopback with folders of their own in `.demo/`. `KEEP=1` (or --keep) leaves them running.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def hear(event: dict[str, Any]) -> None:
         case "notice":
             say(f"\n  ({event['code']}: {event['text']})")
         case "sources":
-            places = [f"[{s['number']}] {s['file']}" + (f", p. {s['page']}" if s["page"] else "") for s in event["sources"]]
+            places = [
+                f"[{s['number']}] {s['file']}" + (f", p. {s['page']}" if s["page"] else "") for s in event["sources"]
+            ]
             say(f"  sources: {'; '.join(places)}")
         case "done":
             missing = "  DEGRADED" if event["degraded"] else ""
