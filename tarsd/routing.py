@@ -15,7 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 
-from tarsd.gossip.member import Member, State
+from tarsd.gossip.member import Member
 from tarsd.names import Capability, NodeId, TraceId, Zone
 
 PENALTY_S = 10.0
@@ -39,8 +39,7 @@ def rank(
 
 
 def _can(member: Member, capability: Capability, zone: Zone) -> bool:
-    there = member.state is State.ALIVE and not member.one_way
-    return there and member.zone is zone and capability in member.capabilities
+    return member.routable and member.zone is zone and capability in member.capabilities
 
 
 def _penalty(member: Member, now: float, failures: Mapping[NodeId, float]) -> float:

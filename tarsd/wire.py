@@ -115,5 +115,5 @@ def decode(data: bytes | memoryview | msgspec.Raw, as_type: type[T]) -> T:
         decoder = _DECODERS[as_type] = msgspec.msgpack.Decoder(as_type)
     try:
         return decoder.decode(data)  # type: ignore[no-any-return]
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:  # bad UTF-8 is the last one
         raise WireError(f"{as_type.__name__}: {error}") from error

@@ -112,3 +112,8 @@ def test_nesting_beyond_reason_is_a_wire_error():
     body = b"\x81\xa5inner\x91" * 5000 + b"\x80"
     with pytest.raises(WireError):
         decode(body, Tree)
+
+
+def test_text_that_is_not_utf_8_is_a_wire_error():
+    with pytest.raises(WireError):
+        decode(b"\x82\xa1x\x01\xa4name\xa2\xff\xfe", Point)

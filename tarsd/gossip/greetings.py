@@ -279,7 +279,7 @@ class Greetings:
         if not lives_there and seed.address not in self._own_addresses:
             self._roster.effect(Greet(None, (seed.address,), "a seed"))
 
-    def forget_address(self, peer: Peer) -> None:
+    def look_at_once(self, peer: Peer) -> None:
         """Let the next greeting go out at once: something about the network has changed."""
         peer.greeted_at = NEVER
         peer.next_contact = 0.0

@@ -101,13 +101,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     reason: str  # why it is in `state`
     version: str
     is_self: bool
-    hold_s: float = 0.0  # it flapped: give it work only after so many seconds
+    hold_s: float = 0.0  # it flapped: for so many seconds give it work only when nobody else is there
     one_way: bool = False  # we hear it, it does not hear us
 
     @property
     def routable(self) -> bool:
-        """Whether new work may go there: alive, its certificate seen, not flapping."""
-        return self.state is State.ALIVE and self.zone is not None and self.hold_s <= 0.0 and not self.one_way
+        """Whether new work may go there: alive, its certificate seen, and it hears us; `hold_s` says how gladly."""
+        return self.state is State.ALIVE and self.zone is not None and not self.one_way
 
 
 class Met(msgspec.Struct, frozen=True):

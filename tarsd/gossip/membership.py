@@ -144,7 +144,7 @@ class Membership:
         """A link came up, our addresses changed, or the computer woke up: look for everybody at once."""
         self.me.addresses = tuple(addresses)
         for peer in self.roster.peers.values():
-            self._greetings.forget_address(peer)
+            self._greetings.look_at_once(peer)
         return self.tick(now)
 
     # --- what arrives -------------------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 Rules
 1. Up to `mesh_up_to` members everybody pings everybody each T'; beyond that one member each T', in shuffled rounds.
-2. A ping is tried again, the more often the lossier the way is, spread over T'; half-way through, helpers ping too.
-3. A round without an answer is doubt, and asks for a greeting over TCP. Doubt becomes suspicion when there was no sign
-   of life of any kind for 1 s.
+2. A ping is tried again, the more often the lossier the way is, spread over T'; half-way through, helpers ping too and
+   a greeting over TCP is tried.
+3. A round without an answer is doubt. Doubt becomes suspicion when there was no sign of life of any kind for 1 s.
 4. The kernel's word that nobody listens there, or a failed call and 300 ms of silence, is suspicion at once.
 5. A suspect gets a fast ping every 100 ms, with the suspicion in it.
 6. After a stall of our own, outstanding pings are void and nobody is accused for one T'.
@@ -136,23 +136,16 @@ class Prober:
         if now >= probe.ask_helpers_at and peer.node in self._rounds:
             probe.ask_helpers_at = probe.ends_at + 1.0
             self._ask_helpers(peer, now)
+            self.greet(peer, now, "it does not answer pings", gap_s=DOUBT_GAP_S)
 
     def _failed(self, peer: Peer, now: float) -> None:
         """A round went unanswered (rule 3)."""
         peer.path.tried(answered=False)
-        if not self._roster.health.may_accuse(now):
-            return
         peer.doubted = True
-        self.greet(peer, now, "it does not answer pings", gap_s=DOUBT_GAP_S)
         self._judge_doubt(peer, now)
 
     def _judge_doubt(self, peer: Peer, now: float) -> None:
-        silence_s = now - peer.evidence_at
-        if (
-            silence_s >= SILENCE_S * self._roster.health.stretch
-            and now >= peer.busy_until
-            and self._roster.health.may_accuse(now)
-        ):
+        if now - peer.evidence_at >= SILENCE_S * self._roster.health.stretch:
             self._verdicts.suspect(peer, now, "no answer to pings")
 
     def _press(self, peer: Peer, now: float) -> None:
@@ -161,7 +154,7 @@ class Prober:
             self._verdicts.join(peer, now)
         self._verdicts.tick(peer, now)
         if peer.state is State.SUSPECT and now >= peer.next_fast:
-            peer.next_fast = now + FAST_EVERY_S
+            peer.next_fast = max(peer.next_fast + FAST_EVERY_S, now)  # in step, though ticks are coarse
             self.ping(peer, now)
             self.greet(peer, now, "it is suspect", gap_s=DOUBT_GAP_S)
 
@@ -173,7 +166,8 @@ class Prober:
         for seq, (asker, asked_seq, target, until) in list(self._favours.items()):
             if now >= until:
                 del self._favours[seq]
-                self._roster.send(self._roster.peers[asker], Nack(asked_seq, bytes.fromhex(target)))
+                if asker in self._roster.peers:
+                    self._roster.send(self._roster.peers[asker], Nack(asked_seq, bytes.fromhex(target)))
         while self._sent and now - next(iter(self._sent.values()))[1] > KEEP_PING_S:
             del self._sent[next(iter(self._sent))]
 

@@ -30,8 +30,6 @@ class Verdicts:
 
     def heard(self, peer: Peer, now: float) -> None:
         """It spoke to us itself (rule 1)."""
-        if peer.state is State.LEFT:
-            return
         peer.heard_at = now
         self.vouched(peer, now, "heard again")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -158,7 +159,9 @@ class Sim:
         self.nodes: list[SimNode] = []
         self.cut: set[tuple[str, str]] = set()
         self.udp_cut: set[tuple[str, str]] = set()
+        self.tcp_works = True
         self.datagrams = 0
+        self.sent_to: Counter[tuple[str, int]] = Counter()
         self.bytes = 0
         self.largest = 0
         self.greetings = 0
@@ -217,6 +220,7 @@ class Sim:
 
     def send(self, sender: SimNode, data: bytes, address: tuple[str, int]) -> None:
         self.datagrams += 1
+        self.sent_to[address] += 1
         self.bytes += len(data) + 28
         self.largest = max(self.largest, len(data))
         target = self._at(address)
@@ -249,7 +253,7 @@ class Sim:
             target = self._at(address)
             if target is None or not target.powered or self._is_cut(sender, target) or self._is_cut(target, sender):
                 continue
-            if target.station is None or self.now < target.stalled_until:
+            if target.station is None or self.now < target.stalled_until or not self.tcp_works:
                 continue
             if greet.node and target.node != greet.node:
                 continue

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from tarsd.errors import ConfigError
 from tarsd.gossip.member import Address
 from tarsd.gossip.udp import Udp
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Ears:
@@ -32,12 +37,21 @@ async def test_a_datagram_arrives_with_its_source() -> None:
     b.udp.close()
 
 
-async def test_the_kernel_says_where_nobody_listens_and_the_socket_lives_on() -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_kernel_says_where_nobody_listens_and_the_socket_lives_on(loop: LoopFactory) -> None:
+    # Not asyncio.Runner: it would unset, unclosed, the loop that the test framework keeps for the thread.
+    with contextlib.closing(loop()) as own:
+        own.run_until_complete(refused_three_times())
+
+
+async def refused_three_times() -> None:
     a, gone = Ears(), nobody()
     port = a.udp.open(["127.0.0.1"], 0)
     for number in range(3):
         a.udp.send(b"x", gone)
-        a.udp.send(b"%d" % number, ("127.0.0.1", port))
+        assert await asyncio.wait_for(a.refusals.get(), 1) == gone  # through the loop's poller
+        a.udp.send(b"x", gone)
+        a.udp.send(b"%d" % number, ("127.0.0.1", port))  # takes the refusal itself, and goes out all the same
         assert await asyncio.wait_for(a.refusals.get(), 1) == gone
         assert (await asyncio.wait_for(a.heard.get(), 1))[0] == b"%d" % number
     a.udp.close()
