@@ -436,9 +436,9 @@ def test_flapping_holds_work_back_but_not_the_truth() -> None:
         sim.until(lambda: pc1.state_of(pc2) is State.ALIVE, 10)
     seen = pc1.see(pc2)
     assert seen.hold_s > 3.0
-    assert not seen.routable
+    assert seen.routable  # with nobody else there, it is still better than none
     sim.run(30)
-    assert pc1.see(pc2).routable
+    assert pc1.see(pc2).hold_s <= 0.0
 
 
 def test_a_restart_is_no_flap() -> None:
