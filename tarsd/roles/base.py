@@ -62,16 +62,18 @@ class WorkerView(Protocol):
 NightlyPart = Callable[[], Awaitable[JobResult]]
 
 
-class Role(Protocol):
-    """A bundle of capabilities."""
+class Role:
+    """A bundle of capabilities. What a role has nothing to say of, it need not write."""
 
     name: str
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """Return the handler of each capability; constant over the role's life."""
+        return {}
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """Return what can be done right now, with its attributes; gossip tells the others."""
+        return {}
 
     async def start(self) -> None:
         """Begin; what takes long (a model) goes on in the background. Raises `ConfigError`, `StorageError`."""
@@ -81,15 +83,20 @@ class Role(Protocol):
 
     def problems(self) -> list[str]:
         """Return what is wrong with the role now; empty = healthy. A model still loading is not a problem."""
+        return []
 
     def status(self) -> dict[str, Any]:
-        """Return the role's own account of itself, as plain data."""
+        """Return the role's own account of itself, as plain data; `ready` False = it cannot do all of its work yet."""
+        return {}
 
     def workers(self) -> Mapping[str, WorkerView]:
         """Return the role's workers by name, as far as they are started."""
+        return {}
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
+        return {}
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""
+        return RoleLoad()

@@ -34,7 +34,7 @@ from tarsd.memory.extractive import summarize as extract
 from tarsd.names import Capability
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
+from tarsd.roles.base import Attributes, Role, RoleLoad, Services, WorkerView
 from tarsd.rpc import CallContext, Handler
 
 SUMMARY_WORDS = 120
@@ -42,7 +42,7 @@ MAX_WAITING_FOLDS = 4
 MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
 
 
-class Cognitive:
+class Cognitive(Role):
     """Offers `chat`, `summarize`, `remember` and `recall`."""
 
     name = "cognitive"
@@ -81,10 +81,6 @@ class Cognitive:
         """See `Role`."""
         await self._chain.stop()
 
-    def problems(self) -> list[str]:
-        """See `Role`; an engine that cannot work is degraded service, which a restart of the daemon would not mend."""
-        return []
-
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         info = self._chain.info()
@@ -101,10 +97,6 @@ class Cognitive:
         """See `Role`."""
         found = {engine.name: getattr(engine, "worker", None) for engine in self._chain.engines}
         return {name: worker for name, worker in found.items() if worker is not None}
-
-    def nightly(self) -> Mapping[str, NightlyPart]:
-        """See `Role`."""
-        return {}
 
     def load(self) -> RoleLoad:
         """See `Role`."""

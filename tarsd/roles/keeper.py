@@ -23,7 +23,7 @@ from tarsd.calls import NightlyItem, NightlyRequest, RecordsItem, RecordsRequest
 from tarsd.errors import StorageError, TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, Zone
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
+from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.rpc import CallContext, Handler
 
@@ -33,7 +33,7 @@ BATCH_RECORDS = 500
 MAX_RECORDS_PER_CALL = 5000
 
 
-class Keeper:
+class Keeper(Role):
     """Offers `records`, `status` and `nightly`; `parts` is asked for the status of the daemon's other parts."""
 
     name = "keeper"
@@ -84,18 +84,6 @@ class Keeper:
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         return {"pulled": self._pulled, "last_error": self._last_error, "nightly": self._runner.last_runs()}
-
-    def workers(self) -> Mapping[str, WorkerView]:
-        """See `Role`."""
-        return {}
-
-    def nightly(self) -> Mapping[str, NightlyPart]:
-        """See `Role`."""
-        return {}
-
-    def load(self) -> RoleLoad:
-        """See `Role`."""
-        return RoleLoad()
 
     def member_changed(self, member: Member) -> None:
         """Pull at once when a member comes alive."""

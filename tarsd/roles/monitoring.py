@@ -17,15 +17,14 @@ from tarsd.calls import NightlyRequest
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, Zone
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
-from tarsd.rpc import Handler
+from tarsd.roles.base import Attributes, Role, Services
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 60.0
 
 
-class Monitoring:
+class Monitoring(Role):
     """Offers `watch`, a mark without a handler by which monitoring nodes share the others among themselves."""
 
     name = "monitoring"
@@ -34,10 +33,6 @@ class Monitoring:
         self._services = services
         self._task: asyncio.Task[None] | None = None
         self._last: dict[str, str] = {}
-
-    def handlers(self) -> Mapping[Capability, Handler]:
-        """See `Role`."""
-        return {}
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
@@ -60,18 +55,6 @@ class Monitoring:
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         return {"last_night": self._last}
-
-    def workers(self) -> Mapping[str, WorkerView]:
-        """See `Role`."""
-        return {}
-
-    def nightly(self) -> Mapping[str, NightlyPart]:
-        """See `Role`."""
-        return {}
-
-    def load(self) -> RoleLoad:
-        """See `Role`."""
-        return RoleLoad()
 
     async def _look_for_ever(self) -> None:
         while True:

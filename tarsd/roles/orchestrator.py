@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
 
 from tarsd import calls, routing
 from tarsd.calls import Hit, PrepareItem, PrepareRequest, RecallRequest, SearchRequest
@@ -18,11 +17,11 @@ from tarsd.names import Capability
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
-from tarsd.roles.base import Attributes, NightlyPart, RoleLoad, Services, WorkerView
+from tarsd.roles.base import Attributes, Role, Services
 from tarsd.rpc import CallContext, Handler
 
 
-class Orchestrator:
+class Orchestrator(Role):
     """Offers `prepare`."""
 
     name = "orchestrator"
@@ -37,32 +36,6 @@ class Orchestrator:
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
         return {calls.PREPARE.name: {}}
-
-    async def start(self) -> None:
-        """See `Role`; nothing to start."""
-
-    async def stop(self) -> None:
-        """See `Role`; nothing to stop."""
-
-    def problems(self) -> list[str]:
-        """See `Role`."""
-        return []
-
-    def status(self) -> dict[str, Any]:
-        """See `Role`."""
-        return {}
-
-    def workers(self) -> Mapping[str, WorkerView]:
-        """See `Role`."""
-        return {}
-
-    def nightly(self) -> Mapping[str, NightlyPart]:
-        """See `Role`."""
-        return {}
-
-    def load(self) -> RoleLoad:
-        """See `Role`."""
-        return RoleLoad()
 
     async def _prepare(self, request: PrepareRequest, context: CallContext) -> AsyncGenerator[PrepareItem, None]:
         language = detect_language(request.question) or request.language or "en"

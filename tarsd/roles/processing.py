@@ -39,7 +39,7 @@ from tarsd.memory.cache import QueryCache
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, RoleLoad, Services, WorkerView
+from tarsd.roles.base import Attributes, JobResult, NightlyPart, Role, Services, WorkerView
 from tarsd.roles.embedding import Embedding
 from tarsd.rpc import CallContext, Handler
 
@@ -50,7 +50,7 @@ CANDIDATES = 4  # times the limit: what each way of searching brings to the fusi
 QUERY_EMBED_S = 3.0
 
 
-class Processing:
+class Processing(Role):
     """Offers `ingest`, `jobs`, `embed` and `search`."""
 
     name = "processing"
@@ -108,10 +108,6 @@ class Processing:
             "problem": self._embedding.problem,
             "index": msgspec.to_builtins(self._index.status()),
         }
-
-    def load(self) -> RoleLoad:
-        """See `Role`; documents in the queue do not make questions wait."""
-        return RoleLoad()
 
     def workers(self) -> Mapping[str, WorkerView]:
         """See `Role`."""
