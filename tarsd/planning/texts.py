@@ -18,6 +18,7 @@ class Texts(NamedTuple):
     nobody_prepares: str
     does_not_answer: str
     keywords_only: str
+    no_search: str
     no_summary: str
     handed_over: str
     handed_over_model: str
@@ -38,7 +39,8 @@ ENGLISH = Texts(
     prepared_alone="Prepared by {node} alone, with its own copy of the documents: {reason}.",
     nobody_prepares="no PC that prepares questions is there",
     does_not_answer="{node} does not answer",
-    keywords_only="found by keywords only",
+    keywords_only="found by keywords only, not by meaning",
+    no_search="the documents could not be searched: {reason}",
     no_summary="without what was said earlier: {reason}",
     handed_over="{node} goes on with the answer.",
     handed_over_model="{node} goes on with the answer, with another model ({model}).",
@@ -59,7 +61,8 @@ SPANISH = Texts(
     prepared_alone="Preparado solo por {node}, con su propia copia de los documentos: {reason}.",
     nobody_prepares="no hay ningún PC que prepare preguntas",
     does_not_answer="{node} no responde",
-    keywords_only="encontrado solo por palabras clave",
+    keywords_only="encontrado solo por palabras clave, no por significado",
+    no_search="no se han podido buscar los documentos: {reason}",
     no_summary="sin lo dicho antes: {reason}",
     handed_over="{node} sigue con la respuesta.",
     handed_over_model="{node} sigue con la respuesta, con otro modelo ({model}).",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import datetime, time
 from typing import Any
 
 from tarsd import calls, routing
@@ -17,6 +18,7 @@ from tarsd.calls import NightlyRequest
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.names import Capability, Zone
+from tarsd.planning.nightly import next_night
 from tarsd.roles.base import Attributes, Role, Services
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,9 @@ class Monitoring(Role):
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""
-        return {"last_night": self._last}
+        hour, minute = map(int, self._services.config.monitoring.nightly_at.split(":"))
+        coming = next_night(datetime.now(), time(hour, minute))
+        return {"last_night": self._last, "next_night": coming.isoformat(timespec="minutes")}
 
     async def _look_for_ever(self) -> None:
         while True:

@@ -8,6 +8,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping
 
 from tarsd import calls, routing
@@ -19,6 +20,8 @@ from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 from tarsd.roles.base import Attributes, Role, Services
 from tarsd.rpc import CallContext, Handler
+
+log = logging.getLogger(__name__)
 
 
 class Orchestrator(Role):
@@ -75,8 +78,10 @@ class Orchestrator(Role):
         try:
             found = await self._services.dispatch.one(calls.SEARCH, request, within=context.headers)
         except TarsdError as error:
-            return [], str(error)
-        return found.hits, found.degraded
+            return [], texts(language).no_search.format(reason=error)
+        if found.degraded:
+            log.info("%s: %s", context.headers.trace, found.degraded)
+        return found.hits, texts(language).keywords_only if found.degraded else ""
 
     async def _summary(self, request: PrepareRequest, context: CallContext) -> tuple[str, str]:
         """Return the conversation's summary and what went wrong, "" where nothing did."""

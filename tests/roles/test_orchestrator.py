@@ -68,12 +68,15 @@ async def test_small_talk_searches_nothing(store: Store) -> None:
 
 async def test_a_search_that_fails_costs_the_passages_not_the_question(store: Store) -> None:
     item = await prepare(store, ScriptedPeer(search=PeerLost("gone")), "How much is the rent of the flat?")
-    assert (item.sources, item.degraded) == ([], "gone")
+    assert (item.sources, item.degraded) == ([], "the documents could not be searched: gone")
 
 
 async def test_what_a_search_lacked_is_passed_on(store: Store) -> None:
     peer = ScriptedPeer(search=SearchItem([Hit(PASSAGE, 1.0)], degraded="vectors: loading"))
-    assert (await prepare(store, peer, "How much is the rent of the flat?")).degraded == "vectors: loading"
+    english = await prepare(store, peer, "How much is the rent of the flat?")
+    assert english.degraded == "found by keywords only, not by meaning"
+    spanish = await prepare(store, peer, "¿Cuánto es el alquiler del piso al mes?")
+    assert spanish.degraded == "encontrado solo por palabras clave, no por significado"
 
 
 async def test_a_conversation_is_recalled_when_its_turns_are_not_at_hand(store: Store) -> None:
