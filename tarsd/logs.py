@@ -28,14 +28,16 @@ class _DroppingHandler(logging.handlers.QueueHandler):
 
 
 @contextmanager
-def logging_to(folder: Path, level: str) -> Generator[None, None, None]:
+def logging_to(folder: Path, level: str, keep_days: int) -> Generator[None, None, None]:
     """Log to standard error and `folder` while the block runs; a folder that cannot be written costs only the file."""
     outputs: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         outputs.append(
-            logging.handlers.TimedRotatingFileHandler(folder / "tarsd.log", when="midnight", encoding="utf-8")
+            logging.handlers.TimedRotatingFileHandler(
+                folder / "tarsd.log", when="midnight", backupCount=keep_days, encoding="utf-8"
+            )
         )
     except OSError as error:
         problem = f"{folder}: {error.strerror}; logging to standard error only"

@@ -49,8 +49,10 @@ from tarsd.surroundings import file_secret, free_port, own_addresses
 
 log = logging.getLogger(__name__)
 
-STOP_S = 10.0
+STOP_S = 8.0  # the unit kills after 10
+LEAST_STOP_S = 0.5  # kept for each part, however long the ones before it took
 DRAIN_S = 2.0
+PROGRESS_S = 10.0  # a new version may have to build its index anew at start: systemd is asked for patience so often
 TELL_EVERY_S = 0.25
 RENEW_LOOK_EVERY_S = 3600.0
 GOSSIP_SILENCE_S = 5.0  # a gossip tick older than this is a stopped gossip
@@ -66,9 +68,10 @@ class Node:
         self._roles: list[Role] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping: list[Callable[[], Any]] = []
+        self._told_load = Load()
         self._advertised: dict[Capability, Attributes] | None = None
         self.supervisor = Supervisor(
-            {"gossip": self._gossip_problem, "roles": self._role_problem},
+            {"gossip": self._gossip_problem, "roles": self._role_problem, "tasks": self._task_problem},
             notes={"engines": self._engine_note, "records": lambda: self.store.problem},
         )
 
@@ -82,7 +85,8 @@ class Node:
 
     async def _start(self) -> None:
         config, identity = self.config, self.identity
-        self.store = await Store.open(config.node.data_dir / "memory.db", identity.node_id)
+        async with self.supervisor.extending(lambda: f"opening the records ({int(time.monotonic() // PROGRESS_S)})"):
+            self.store = await Store.open(config.node.data_dir / "memory.db", identity.node_id)
         self._stopping.append(self.store.close)
 
         self.client = RpcClient(identity, silence_s=config.network.silence_s)
@@ -100,7 +104,7 @@ class Node:
             self._handlers,
             beat_s=config.network.beat_s,
             silence_s=config.network.silence_s,
-            load=lambda: self._load().pack(),
+            load=lambda: self._told_load.pack(),
             hello=self.gossip.handle_hello,
         )
         self.metrics = Metrics(self._readings())
@@ -112,7 +116,7 @@ class Node:
         self.port = await self.rpc.start(config.network.listen, config.network.port)
         self._stopping.append(lambda: self.rpc.stop(DRAIN_S))
         for role in self._roles:
-            self._stopping.append(role.stop)
+            self._stopping.insert(-1, role.stop)  # after the drain: open answers need their engine
             await role.start()
         self._advertise()
         await self.gossip.start(self.port)
@@ -132,26 +136,19 @@ class Node:
         log.info("%s is ready: peers at port %d, people at %s", identity.name, self.port, self.api.url)
         self.supervisor.ready(self._status_line())
 
-    async def stop(self) -> None:
-        """Leave the cluster and end; takes at most about `STOP_S`."""
+    async def stop(self) -> bool:
+        """Leave the cluster and end, within about `STOP_S`; return whether every part ended by itself."""
         self.supervisor.stopping()
-        try:
-            async with asyncio.timeout(STOP_S):
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                while self._stopping:
-                    await self._stop_one(self._stopping.pop())
-        except TimeoutError:
-            log.warning("stopping took over %.0f s; the rest is dropped", STOP_S)
-
-    async def _stop_one(self, stop: Callable[[], Any]) -> None:
-        try:
-            await stop()
-        except TarsdError as error:
-            log.warning("while stopping: %s", error)
-        except Exception:
-            log.exception("while stopping")
+        loop = asyncio.get_running_loop()
+        until, clean = loop.time() + STOP_S, True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._stopping:
+            stop = self._stopping.pop()
+            left_s = until - loop.time() - LEAST_STOP_S * len(self._stopping)
+            clean &= await _stopped(stop, max(LEAST_STOP_S, left_s))
+        return clean
 
     def _build_roles(self) -> None:
         services = Services(
@@ -235,7 +232,8 @@ class Node:
         """Keep what this node can do and how busy it is up to date; an engine comes and goes without a word."""
         while True:
             self._advertise()
-            self.gossip.set_load(self._load())
+            self._told_load = self._load()
+            self.gossip.set_load(self._told_load)
             self.supervisor.status(self._status_line())
             await asyncio.sleep(TELL_EVERY_S)
 
@@ -301,21 +299,47 @@ class Node:
     def _role_problem(self) -> str:
         return "; ".join(problem for role in self._roles for problem in role.problems())
 
+    def _task_problem(self) -> str:
+        return ", ".join(f"{task.get_name()} ended" for task in self._tasks if task.done())
+
     def _engine_note(self) -> str:
         return ", ".join(f"{role.name} is not ready" for role in self._roles if not role.status().get("ready", True))
 
 
-async def serve(config: Config) -> None:
-    """Run a node until SIGTERM or SIGINT; raises `ConfigError` or `StorageError` when it cannot start."""
+async def _stopped(stop: Callable[[], Any], within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            await stop()
+    except TimeoutError:
+        log.warning("a part did not end within %.1f s", within_s)
+        return False
+    except TarsdError as error:
+        log.warning("while stopping: %s", error)
+    except Exception:
+        log.exception("while stopping")
+    return True
+
+
+async def serve(config: Config) -> bool:
+    """Run a node until SIGTERM or SIGINT; return whether it ended cleanly.
+
+    Raises `ConfigError` or `StorageError` when it cannot start.
+    """
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop_or_quit() -> None:
+        if asked_to_stop.is_set():
+            os._exit(130)  # asked twice: somebody does not want to wait
+        asked_to_stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop.set)
+        loop.add_signal_handler(number, stop_or_quit)
     node = Node(config)
     await node.start()
     await asked_to_stop.wait()
     log.info("%s is leaving", node.identity.name)
-    await node.stop()
+    return await node.stop()
 
 
 def run(config: Config) -> None:
@@ -324,5 +348,7 @@ def run(config: Config) -> None:
 
     from tarsd.logs import logging_to
 
-    with logging_to(config.node.data_dir / "logs", config.node.log_level):
-        uvloop.run(serve(config))
+    with logging_to(config.node.data_dir / "logs", config.node.log_level, config.monitoring.log_keep_days):
+        clean = uvloop.run(serve(config))
+    if not clean:
+        os._exit(1)  # the database's thread may still wait for its disk, and would keep the process alive

@@ -6,7 +6,7 @@ Rules
 3. Members that failed us within the last `PENALTY_S`, or that gossip holds back since they flapped, come after all
    others, the worst last: with two PCs a doubtful peer is still better than none.
 4. This node first, unless a peer would answer clearly sooner (`HYSTERESIS`): a hop saved is a failure less.
-5. Then by expected wait: what is queued and running, over its speed. Equal waits are ordered by a hash of the trace,
+5. Then by expected wait: what is queued and running. Equal waits are ordered by a hash of the trace,
    so that equal nodes share the questions and one question always meets the same order.
 """
 

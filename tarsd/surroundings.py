@@ -19,18 +19,20 @@ _VIRTUAL = ("docker", "br-", "veth", "virbr")  # other PCs cannot reach these
 def file_secret(path: Path) -> str:
     """Return the secret in `path`, made at first; mode 0600. Raises `StorageError`."""
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return _new_secret(path)
+        kept = path.read_text(encoding="ascii").strip() if path.exists() else ""
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
+    return kept or _new_secret(path)
 
 
 def _new_secret(path: Path) -> str:
     secret = secrets.token_urlsafe(32)
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secret + "\n")
+        os.replace(fresh, path)  # whole or not at all: an empty secret would lock everybody out
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
     return secret

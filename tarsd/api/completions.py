@@ -33,6 +33,7 @@ from tarsd.api.openai_shapes import (
 )
 from tarsd.api.replies import ModelUnknown, error_body, json_reply, read_json, send, with_beats
 from tarsd.api.services import SERVICES, ApiServices
+from tarsd.gossip.member import Member
 from tarsd.host import events
 
 
@@ -70,8 +71,13 @@ def _check_model(services: ApiServices, model: str) -> None:
         raise ModelUnknown(f"model: {model!r} is not in the cluster right now; there is {names}")
 
 
+def _model_of(member: Member) -> object:
+    return member.capabilities.get(calls.CHAT.name, {}).get("model")
+
+
 async def _model_pieces(services: ApiServices, request: calls.ChatRequest) -> AsyncGenerator[Piece, None]:
-    call = services.dispatch.call(calls.CHAT, request)
+    others = frozenset(m.node for m in services.members() if _model_of(m) != request.model)
+    call = services.dispatch.call(calls.CHAT, request, exclude=others)
     async with aclosing(call):
         async for item in call:
             extra = None

@@ -6,6 +6,8 @@ stage `done`, `duplicate` or `failed`. Leaving early does no harm: what is on th
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -13,8 +15,10 @@ from aiohttp import web
 
 from tarsd import calls
 from tarsd.api.replies import FieldError, json_reply, ndjson, only_item, query_int
-from tarsd.api.services import SERVICES
+from tarsd.api.services import SERVICES, DispatchLike
 from tarsd.api.spool import Spool
+from tarsd.errors import NotFound, Unavailable
+from tarsd.names import NodeId
 
 MAX_NAME_BYTES = 255
 MAX_QUERY_CHARACTERS = 2_000
@@ -59,10 +63,36 @@ async def jobs(request: web.Request) -> web.StreamResponse:
     job = request.query.get("job", "")
     wanted = calls.JobsRequest(job=job[:64], limit=query_int(request, "limit", 50, 1, MAX_JOBS))
     dispatch = request.app[SERVICES].dispatch
-    if job:
-        return await ndjson(request, dispatch.call(calls.JOBS, wanted))
-    call = dispatch.call(calls.JOBS, wanted, deadline_s=10.0)
-    return json_reply({"jobs": [item async for item in call]})
+    holders = [m.node for m in request.app[SERVICES].members() if calls.JOBS.name in m.capabilities and m.routable]
+    if not holders:
+        raise Unavailable("no node that reads documents is there right now")
+    if not job:
+        found = await asyncio.gather(*(_jobs_at(dispatch, wanted, node) for node in holders))
+        return json_reply({"jobs": [item for items in found for item in items][: wanted.limit]})
+    for node in holders:
+        call = dispatch.call(calls.JOBS, wanted, only=node)
+        if len(holders) == 1 or await _knows(dispatch, wanted, node):
+            return await ndjson(request, call)
+    raise NotFound(f"job: no node knows the ingest job {job[:64]}")
+
+
+async def _jobs_at(dispatch: DispatchLike, wanted: calls.JobsRequest, node: NodeId) -> list[calls.IngestItem]:
+    """Return the jobs of one node; none of a node that does not answer: the others' are worth showing."""
+    try:
+        async with aclosing(dispatch.call(calls.JOBS, wanted, deadline_s=10.0, only=node)) as call:
+            return [item async for item in call]
+    except Unavailable:
+        return []
+
+
+async def _knows(dispatch: DispatchLike, wanted: calls.JobsRequest, node: NodeId) -> bool:
+    try:
+        async with aclosing(dispatch.call(calls.JOBS, wanted, deadline_s=10.0, only=node)) as call:
+            async for _ in call:
+                return True
+    except (NotFound, Unavailable):
+        pass
+    return False
 
 
 async def search(request: web.Request) -> web.Response:

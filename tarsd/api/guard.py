@@ -100,9 +100,13 @@ def _holds(request: web.Request, token: str) -> bool:
     if not token:
         return False
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(bearer.strip().encode(), token.encode()):
+    if scheme.lower() == "bearer" and hmac.compare_digest(
+        bearer.strip().encode(errors="surrogateescape"), token.encode()
+    ):
         return True
-    return hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), session_key(token).encode())
+    return hmac.compare_digest(
+        request.cookies.get(COOKIE, "").encode(errors="surrogateescape"), session_key(token).encode()
+    )
 
 
 def check(request: web.Request) -> None:

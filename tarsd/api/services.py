@@ -58,6 +58,7 @@ class DispatchLike(Protocol):
         deadline_s: float | None = None,
         upload: Upload | None = None,
         only: NodeId | None = None,
+        exclude: frozenset[NodeId] = frozenset(),
     ) -> CallLike[ItemT]:
         """Return the running call; `only` asks one node and no other."""
         ...

@@ -11,6 +11,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -83,7 +84,7 @@ class Dispatch:
         self._client = client
         self._handlers = handlers
         self._observe = observe
-        self._failures: dict[NodeId, float] = {}
+        self._failures: dict[tuple[NodeId, Capability], float] = {}
 
     def call(
         self,
@@ -133,7 +134,7 @@ class Dispatch:
             capability,
             trace=headers.trace,
             now=time.monotonic(),
-            failures=self._failures,
+            failures={node: at for (node, failed), at in self._failures.items() if failed == capability},
             zone=zone,
             exclude=exclude,
         )
@@ -157,8 +158,8 @@ class Dispatch:
 
     def failed(self, member: Member, capability: Capability, error: Unavailable, seconds: float) -> None:
         """Note that a node could not serve: routing avoids it for a while, gossip looks at it if it was lost."""
-        first = member.node not in self._failures
-        self._failures[member.node] = time.monotonic()
+        first = (member.node, capability) not in self._failures
+        self._failures[member.node, capability] = time.monotonic()
         self._observe(capability, type(error).__name__, seconds)
         log.log(logging.WARNING if first else logging.DEBUG, "%s at %s failed: %s", capability, member.name, error)
         if isinstance(error, PeerLost) and not member.is_self:
@@ -166,7 +167,7 @@ class Dispatch:
 
     def served(self, member: Member, capability: Capability, seconds: float) -> None:
         """Note that a node served a call to its end."""
-        self._failures.pop(member.node, None)
+        self._failures.pop((member.node, capability), None)
         self._observe(capability, "ok", seconds)
         if not member.is_self:
             self._membership.observed_success(member.node)
@@ -233,10 +234,14 @@ class Call(Generic[ItemT]):
                 async with aclosing(
                     self._dispatch.run(member, self._spec, self._request, headers, self._upload)
                 ) as items:
-                    async for item in items:
+                    async for item in _in_time(items, give_up_at, self._spec.name):
                         shown = True
                         yield item
                 self._dispatch.served(member, self._spec.name, time.monotonic() - began)
+            except GeneratorExit:  # the reader has what it wanted
+                if shown:
+                    self._dispatch.served(member, self._spec.name, time.monotonic() - began)
+                raise
             except Unavailable as error:
                 self._dispatch.failed(member, self._spec.name, error, time.monotonic() - began)
                 if shown:
@@ -244,3 +249,21 @@ class Call(Generic[ItemT]):
                 last = error
             else:
                 return
+
+
+async def _in_time(
+    items: AsyncGenerator[ItemT, None], until: float, capability: Capability
+) -> AsyncGenerator[ItemT, None]:
+    """Yield the items; raises `DeadlineExceeded` when they are not all there at `until` (of `time.monotonic`).
+
+    A peer keeps the deadline too; this holds for our own handlers as well.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                item = await anext(items)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise DeadlineExceeded(f"{capability}: the time given was not enough") from None
+        yield item

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -107,13 +108,16 @@ class IngestJobs:
         job = Job(secrets.token_hex(8), file, size_bytes, sha256, language)
         if await self._known(sha256):
             await self._db.insert(replace(job, stage="duplicate"))
+            await self._db.prune()
             return job.job
         if waiting := await self._db.active(sha256):
             return waiting[0].job
         if len(self._live) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} documents are waiting already", retry_after_s=60)
         await self._spool.receive(job.job, chunks, size_bytes, sha256)
-        return await self._accept(job)
+        # Shielded: a caller that hangs up now must not part the row, which is written, from its file.
+        accepting = asyncio.ensure_future(self._accept(job))
+        return await asyncio.shield(accepting)
 
     async def follow(self, job: str) -> AsyncGenerator[IngestItem, None]:
         """Yield the job's state now and at each change until it has ended; raises `NotFound`.
@@ -156,6 +160,10 @@ class IngestJobs:
             self._pauses.pop(job, None)
             await self._spool.delete(job)
         self._bell.ring()
+
+    def ended(self) -> bool:
+        """Tell whether the queue's task ended while it should run, which it never should."""
+        return self._task is not None and self._task.done()
 
     def waiting(self) -> int:
         """Return how many documents have not ended."""
@@ -210,8 +218,8 @@ class IngestJobs:
             await self._try_later(job, str(error))
         except TarsdError as error:
             await self._end_surely(job, str(error))
-        except Exception:
-            _log.exception("ingest job %s failed", job.job)
+        except Exception as error:  # not its text in the log: that may be a person's
+            _log.error("ingest job %s failed\n%s", job.job, "".join(traceback.format_tb(error.__traceback__)))
             await self._end_surely(job, "internal error")
 
     async def _work(self, job: Job) -> None:

@@ -80,6 +80,10 @@ class EngineChain:
         """Begin to load every engine and return; see `wait_ready`."""
         self._tasks = [asyncio.create_task(keeper.run(), name=f"keep {keeper.engine.name}") for keeper in self._keepers]
 
+    def ended(self) -> bool:
+        """Tell whether a task that keeps an engine ended while it should run, which none ever should."""
+        return any(task.done() for task in self._tasks)
+
     async def stop(self) -> None:
         """Stop every engine, within 3 s."""
         for task in self._tasks:

@@ -23,7 +23,7 @@ from tarsd import calls, routing
 from tarsd.calls import ChatRequest, PrepareItem, PrepareRequest, RememberRequest
 from tarsd.dispatch import Call, Dispatch
 from tarsd.dispatch.dispatch import new_trace
-from tarsd.errors import DeadlineExceeded, InvalidInput, Overloaded, TarsdError, Unavailable
+from tarsd.errors import InvalidInput, Overloaded, PeerLost, TarsdError, Unavailable
 from tarsd.gossip.member import Member
 from tarsd.host import events
 from tarsd.host.events import Event, Question
@@ -134,7 +134,9 @@ class Host:
         try:
             prepared = await _first(call)
             answer.prepared_by = call.member.name if call.member else self._name
-        except (Unavailable, DeadlineExceeded) as error:
+        except InvalidInput:
+            raise
+        except TarsdError as error:  # whatever is wrong there, this node can still prepare by itself
             log.info("%s: nobody could prepare, going on alone: %s", question.trace, error)
             lost = call.member.name if call.member else ""
             prepared = await prepare_alone(self._records, request, node=self._name, lost=lost)
@@ -158,8 +160,10 @@ class Host:
                     async for item in call:
                         for event in _take(answer, item, call, words.waiting):
                             yield event
-                        if lost and answer.shown and item.engine:
+                        if lost and answer.shown_before and item.engine:
                             yield _handed_over(answer, model_before, prepared.language)
+                if answer.finish is None:
+                    raise PeerLost("the answer ended without its last part")
             except Unavailable as error:
                 if isinstance(error, Overloaded) and not answer.shown:
                     raise

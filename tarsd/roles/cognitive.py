@@ -81,6 +81,10 @@ class Cognitive(Role):
         """See `Role`."""
         await self._chain.stop()
 
+    def problems(self) -> list[str]:
+        """See `Role`; an engine that cannot work is degraded service, which a restart of the daemon would not mend."""
+        return ["cognitive: the task that keeps an engine ended"] if self._chain.ended() else []
+
     def status(self) -> dict[str, Any]:
         """See `Role`."""
         info = self._chain.info()

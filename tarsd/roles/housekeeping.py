@@ -17,7 +17,7 @@ from tarsd.roles.base import JobResult, NightlyPart, Services
 
 DAY_S = 86_400
 FREE_DISK_BYTES = 1 << 30  # below it a night's work or a large document may not fit
-CERTIFICATE_DAYS = 14
+CERTIFICATE_DAYS = 7  # below the ten days at which nodes renew by themselves: less means that they could not
 
 
 def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mapping[str, NightlyPart]:

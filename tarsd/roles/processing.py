@@ -95,7 +95,8 @@ class Processing(Role):
 
     def problems(self) -> list[str]:
         """See `Role`."""
-        return ["processing: the embedding task ended"] if self._embedding.ended() else []
+        ended = {"embedding": self._embedding.ended(), "document": self._jobs.ended()}
+        return [f"processing: the {what} task ended" for what, is_over in ended.items() if is_over]
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""

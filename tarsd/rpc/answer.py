@@ -55,6 +55,11 @@ class Answer:
                 self._response.force_close()
         return await self._finish(wire.encode_frame(Kind.ERROR, wire.encode(wire.ErrorBody(name, sentence))))
 
+    def abandon(self) -> web.StreamResponse:
+        """Leave the answer as it is: its caller has hung up."""
+        self.is_over = True
+        return self._response
+
     async def beat_if_quiet(self, quiet_s: float) -> None:
         """Send a sign of life when nothing was sent for `quiet_s`; never waits for a caller that does not read."""
         transport = self._request.transport

@@ -205,8 +205,8 @@ class RpcServer:
         except TarsdError as error:
             return await answer.fail(error, hang_up=isinstance(error, WireError))
         except Exception as error:
-            if request.transport is None:
-                raise  # the caller is gone, there is nobody to tell
+            if request.transport is None or request.transport.is_closing():
+                return answer.abandon()  # the caller is gone, there is nobody to tell
             if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= until:
                 return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
             where = "".join(traceback.format_tb(error.__traceback__))  # not its text: that may be a person's

@@ -136,7 +136,12 @@ def member(name: str, *, is_self: bool = False, state: State = State.ALIVE, **ch
 
 
 MEMBERS = (
-    member("pc2", roles=("processing", "orchestrator"), capabilities={Capability("search"): {}}, load=Load(queued=2)),
+    member(
+        "pc2",
+        roles=("processing", "orchestrator"),
+        capabilities={Capability("search"): {}, Capability("jobs"): {}},
+        load=Load(queued=2),
+    ),
     member("pc1", is_self=True),
     member("pc3", state=State.SUSPECT, reason="two probes lost"),
     member("pc9", state=State.DEAD, reason="no answer for 8 s", load=None, node=NodeId("f" * 32), last_heard_s=300.0),

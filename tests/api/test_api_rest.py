@@ -140,6 +140,12 @@ async def test_jobs_are_listed_or_followed(serve, client):
     assert [request.job for _, request, _ in served.dispatch.calls] == ["", "j1"]
 
 
+async def test_without_a_node_that_reads_documents_jobs_are_unavailable(serve, client):
+    served = await serve(members=lambda: (scripted.member("pc1", is_self=True),))
+    async with client.get(served.url + "/api/jobs") as response:
+        assert response.status == 503
+
+
 async def test_search_returns_passages_with_their_places(serve, client):
     served = await serve(replies={"search": [scripted.SEARCH]})
     async with client.get(served.url + "/api/search?q=pressure&limit=3") as response:
@@ -295,7 +301,7 @@ async def test_an_error_that_is_not_ours_keeps_its_text_to_itself(serve, client,
     async with client.get(served.url + "/api/members") as response:
         assert response.status == 500
         assert "secret" not in await response.text()
-    assert "GET /api/members failed" in caplog.text
+    assert "GET '/api/members' failed: RuntimeError" in caplog.text
 
 
 async def test_the_manual_lists_every_route(serve, client):

@@ -11,7 +11,7 @@ from tarsd.calls import RecallItem, RecallRequest
 from tarsd.dispatch import Dispatch
 from tarsd.errors import DeadlineExceeded, InvalidInput, Overloaded, PeerLost, Unavailable
 from tarsd.gossip.member import Member
-from tarsd.names import ConversationId, NodeId
+from tarsd.names import ConversationId, NodeId, Zone
 from tests.test_routing import member
 
 ASK = RecallRequest(ConversationId("c"))
@@ -204,3 +204,39 @@ async def test_an_upload_is_made_anew_for_each_attempt() -> None:
     with pytest.raises(PeerLost):
         await dispatch.one(calls.RECALL, ASK, upload=upload)
     assert len(made) == 2
+
+
+async def test_our_own_handler_keeps_the_deadline_too() -> None:
+    async def stuck(request: RecallRequest, context: Any) -> AsyncGenerator[RecallItem, None]:
+        await asyncio.Event().wait()
+        yield RecallItem("never")
+
+    me = member("m", is_self=True, capabilities={calls.RECALL.name: {}})
+    dispatch, _, _ = build({}, extra=[me], handlers={calls.RECALL.name: stuck})
+    with pytest.raises(DeadlineExceeded):
+        await dispatch.one(calls.RECALL, ASK, deadline_s=0.05)
+
+
+async def test_a_failure_in_one_capability_says_nothing_about_another() -> None:
+    dispatch, _, membership = build({"a": fails(Overloaded("full")), "b": answers("b")})
+    dispatch.failed(membership.members()[0], calls.NIGHTLY.name, Overloaded("running already"), 0.1)
+    found = dispatch.candidates(
+        calls.RECALL.name, calls.Headers(5, 1, calls.TraceId("t")), None, frozenset(), Zone.CORE
+    )
+    again = dispatch.candidates(
+        calls.NIGHTLY.name, calls.Headers(5, 1, calls.TraceId("t")), None, frozenset(), Zone.CORE
+    )
+    assert {m.name for m in found} == {"a", "b"}
+    assert again == []  # neither offers it; the failure is kept under its own name
+    assert dispatch._failures.keys() == {(membership.members()[0].node, calls.NIGHTLY.name)}
+
+
+async def test_a_call_left_after_its_first_item_counts_as_served() -> None:
+    seen: list[tuple[str, str]] = []
+    membership = ScriptedMembership(*peers("a"))
+    client = ScriptedClient({peers("a")[0].node: answers("yes")})
+    dispatch = Dispatch(
+        membership, client, {}, observe=lambda capability, result, seconds: seen.append((capability, result))
+    )
+    await dispatch.one(calls.RECALL, ASK)
+    assert seen == [("recall", "ok")]

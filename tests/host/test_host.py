@@ -10,7 +10,7 @@ import pytest
 from tarsd import calls
 from tarsd.calls import ChatItem, Message, Passage, PrepareItem, RememberItem, Turn, Usage
 from tarsd.dispatch import Dispatch
-from tarsd.errors import Overloaded, PeerLost
+from tarsd.errors import Overloaded, PeerLost, StorageError
 from tarsd.gossip.member import Load, Member
 from tarsd.host import events
 from tarsd.host.events import Event, Question
@@ -253,3 +253,20 @@ async def test_a_reader_who_leaves_ends_the_generation() -> None:
             break
     await answer.aclose()
     await asyncio.wait_for(closed.wait(), 2)
+
+
+async def test_an_orchestrator_that_is_broken_costs_its_preparation_not_the_question() -> None:
+    host, _ = build({"p": {"prepare": fails(StorageError("disk"))}, "c": {"chat": says("900")}}, PASSAGE)
+    seen = await ask(host)
+    assert isinstance(seen[-1], events.DoneEvent)
+    assert (seen[-1].prepared_by, text_of(seen)) == ("here", "900")
+
+
+async def test_a_stream_that_ends_without_its_last_part_is_a_cut_answer() -> None:
+    async def endless_end(request: Any) -> AsyncGenerator[ChatItem, None]:
+        yield ChatItem("half", engine="e", model="m")
+
+    host, _ = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": endless_end}})
+    seen = await ask(host)
+    assert isinstance(seen[-1], events.ErrorEvent)
+    assert text_of(seen) == "half"
