@@ -39,6 +39,7 @@ from tarsd.rpc import CallContext, Handler
 
 SUMMARY_WORDS = 120
 MAX_WAITING_FOLDS = 4
+FOLD_S = 15.0  # people may keep the model busy; then the summary is extracted rather than put off and off
 MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
 
 
@@ -134,7 +135,7 @@ class Cognitive(Role):
         if self._waiting_folds > MAX_WAITING_FOLDS:
             summary = extract(text, SUMMARY_WORDS)
         else:
-            summary = (await self._summary_of(text, SUMMARY_WORDS, deadline_s)).text
+            summary = (await self._summary_of(text, SUMMARY_WORDS, min(deadline_s, FOLD_S))).text
         return self._conversations.remember(request.conversation, summary, request.documents)
 
     async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:

@@ -1,0 +1,80 @@
+"""Memory of conversations at the cognitive node: folded in order, by extraction where the model has no time."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tarsd import calls
+from tarsd.calls import ChatItem, RecallRequest, RememberRequest
+from tarsd.errors import DeadlineExceeded, EngineUnavailable
+from tarsd.memory.store import Store
+from tarsd.names import ConversationId
+from tarsd.roles.cognitive import FOLD_S, Cognitive
+from tests.roles.role_help import ME, one, services
+
+TALK = ConversationId("c")
+
+
+class ScriptedChain:
+    """Writes a summary that numbers itself, or raises what the test set."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[calls.ChatRequest, float]] = []
+        self.error: Exception | None = None
+
+    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[ChatItem, None]:
+        self.asked.append((request, deadline_s))
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        yield ChatItem(f"summary {len(self.asked)}")
+        yield ChatItem(finish_reason="stop")
+
+
+@pytest.fixture
+async def role(tmp_path: Path) -> AsyncGenerator[tuple[Cognitive, ScriptedChain], None]:
+    store = await Store.open(tmp_path / "m.db", ME)
+    cognitive, chain = Cognitive(services(store, None, [], data_dir=tmp_path)), ScriptedChain()
+    cognitive._chain = chain  # type: ignore[assignment]
+    yield cognitive, chain
+    await store.close()
+
+
+async def remember(role: Cognitive, question: str) -> Any:
+    request = RememberRequest(TALK, question, "It is 900 euros, said Ana on 3 May 2026.", ["lease.pdf"])
+    return await one(role.handlers()[calls.REMEMBER.name], request)
+
+
+async def test_each_exchange_is_folded_into_the_summary_before_it(role: tuple[Cognitive, ScriptedChain]) -> None:
+    cognitive, chain = role
+    await asyncio.gather(remember(cognitive, "one?"), remember(cognitive, "two?"))
+    assert chain.asked[1][0].messages[-1].content.startswith("summary 1\n\ntwo?")
+    recalled = await one(cognitive.handlers()[calls.RECALL.name], RecallRequest(TALK))
+    assert (recalled.summary, recalled.exchanges, recalled.documents) == ("summary 2", 2, ["lease.pdf"])
+
+
+async def test_summaries_are_background_work_of_bounded_time(role: tuple[Cognitive, ScriptedChain]) -> None:
+    cognitive, chain = role
+    await remember(cognitive, "one?")
+    request, deadline_s = chain.asked[0]
+    assert request.background
+    assert deadline_s <= FOLD_S
+
+
+@pytest.mark.parametrize("error", [EngineUnavailable("loading"), DeadlineExceeded("busy")])
+async def test_without_the_model_names_dates_and_numbers_are_kept(
+    role: tuple[Cognitive, ScriptedChain], error: Exception
+) -> None:
+    cognitive, chain = role
+    chain.error = error
+    summary = (await remember(cognitive, "How much is the rent?")).summary
+    assert "900" in summary
+    assert "3 May 2026" in summary
+
+
+async def test_an_unknown_conversation_has_no_exchanges(role: tuple[Cognitive, ScriptedChain]) -> None:
+    recalled = await one(role[0].handlers()[calls.RECALL.name], RecallRequest(ConversationId("new")))
+    assert recalled.exchanges == 0
