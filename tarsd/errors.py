@@ -22,6 +22,8 @@ Over the wire go the class name and one sentence (`to_wire`, `from_wire`), never
 
 from __future__ import annotations
 
+import traceback
+
 
 class TarsdError(Exception):
     """Anything that tarsd raises on purpose; its text is fit to show to a person."""
@@ -114,6 +116,11 @@ def to_wire(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TarsdError):
         return type(error).__name__, str(error)
     return "TarsdError", "internal error"
+
+
+def place_of(error: BaseException) -> str:
+    """Return class and place of an unforeseen error for the log, never its text: that may be a person's."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def from_wire(name: str, sentence: str) -> TarsdError:

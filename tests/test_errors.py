@@ -53,3 +53,12 @@ def test_what_fails_the_same_everywhere_is_not_unavailable():
 
 def test_an_overload_says_when_to_come_again():
     assert Overloaded("full", retry_after_s=3.5).retry_after_s == 3.5
+
+
+def test_the_place_of_an_error_never_tells_its_text():
+    try:
+        raise ValueError("what Ana asked")
+    except ValueError as error:
+        told = errors.place_of(error)
+    assert told.startswith("ValueError\n")
+    assert "test_errors.py" in told

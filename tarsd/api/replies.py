@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
@@ -109,9 +108,7 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except (ConnectionError, TimeoutError):
         raise  # the client is gone: nobody to tell
     except Exception as error:
-        # not the error's text: that may be a person's
-        where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s %r failed: %s\n%s", request.method, request.path, type(error).__name__, where)
+        log.error("%s %r failed: %s", request.method, request.path, errors.place_of(error))
         return error_reply(error, request.path)
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from contextlib import aclosing
 
 import msgspec
@@ -181,8 +180,7 @@ class ChatConnection:
             raise
         except Exception as error:
             if not isinstance(error, errors.TarsdError):
-                where = "".join(traceback.format_tb(error.__traceback__))  # not its text: that may be a person's
-                log.error("an answer failed: %s\n%s", type(error).__name__, where)
+                log.error("an answer failed: %s", errors.place_of(error))
             if not self._told_end:
                 self._told_end = True
                 await self._send(_refusal(error))

@@ -114,10 +114,7 @@ class Dispatch:
 
     async def one(self, spec: calls.CallSpec[RequestT, ItemT], request: RequestT, **options: Any) -> ItemT:
         """Return the single item of a call; options as for `call`. Raises `PeerLost` when none came."""
-        async with self.call(spec, request, **options) as call:
-            async for item in call:
-                return item
-        raise PeerLost(f"{spec.name}: no item came")
+        return await self.call(spec, request, **options).one()
 
     def candidates(
         self,
@@ -203,6 +200,13 @@ class Call(Generic[ItemT]):
 
     async def __anext__(self) -> ItemT:
         return await self._items.__anext__()
+
+    async def one(self) -> ItemT:
+        """Return the single item and end the call; raises `PeerLost` when none came."""
+        async with self:
+            async for item in self:
+                return item
+        raise PeerLost(f"{self._spec.name}: no item came")
 
     async def aclose(self) -> None:
         """Cancel the call; the callee stops at its next item."""

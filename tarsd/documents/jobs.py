@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -31,7 +30,7 @@ from tarsd.documents.jobs_db import Job, JobsDb
 from tarsd.documents.pages import Opened
 from tarsd.documents.parser import DocumentParser
 from tarsd.documents.spool import Spool
-from tarsd.errors import DocumentError, NotFound, Overloaded, StorageError, TarsdError, Unavailable
+from tarsd.errors import DocumentError, NotFound, Overloaded, StorageError, TarsdError, Unavailable, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -218,8 +217,8 @@ class IngestJobs:
             await self._try_later(job, str(error))
         except TarsdError as error:
             await self._end_surely(job, str(error))
-        except Exception as error:  # not its text in the log: that may be a person's
-            _log.error("ingest job %s failed\n%s", job.job, "".join(traceback.format_tb(error.__traceback__)))
+        except Exception as error:
+            _log.error("ingest job %s failed: %s", job.job, place_of(error))
             await self._end_surely(job, "internal error")
 
     async def _work(self, job: Job) -> None:

@@ -132,7 +132,7 @@ class Host:
         )
         call = self._dispatch.call(calls.PREPARE, request, trace=question.trace)
         try:
-            prepared = await _first(call)
+            prepared = await call.one()
             answer.prepared_by = call.member.name if call.member else self._name
         except InvalidInput:
             raise
@@ -228,13 +228,6 @@ def _check(question: Question) -> None:
         raise InvalidInput("text: the question is empty")
     if len(question.text) > MAX_QUESTION_CHARACTERS:
         raise InvalidInput(f"text: {len(question.text)} characters, at most {MAX_QUESTION_CHARACTERS} are taken")
-
-
-async def _first(call: Call[PrepareItem]) -> PrepareItem:
-    async with call:
-        async for item in call:
-            return item
-    raise Unavailable("prepare: no item came")
 
 
 def _chat_request(answer: _Answer, prepared: PrepareItem) -> ChatRequest:

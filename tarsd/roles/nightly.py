@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tarsd.calls import NightlyItem
-from tarsd.errors import InvalidInput, Overloaded, StorageError, TarsdError
+from tarsd.errors import InvalidInput, Overloaded, StorageError, TarsdError, place_of
 from tarsd.planning.nightly import JOBS, due
 from tarsd.roles.base import JobResult, NightlyPart
 
@@ -91,8 +91,8 @@ async def _run_part(job: str, part: NightlyPart) -> JobResult:
         return await part()
     except TarsdError as error:
         return JobResult(0, f"{type(error).__name__}: {error}", ok=False)
-    except Exception:
-        log.exception("nightly %s failed", job)
+    except Exception as error:
+        log.error("nightly %s failed: %s", job, place_of(error))
         return JobResult(0, "internal error, see the log", ok=False)
 
 

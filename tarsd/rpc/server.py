@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from tarsd.errors import (
     PeerLost,
     TarsdError,
     WireError,
+    place_of,
 )
 from tarsd.identity import Identity, PeerIdentity, peer_of
 from tarsd.identity.listen import BACKLOG, listen_tcp
@@ -209,10 +209,7 @@ class RpcServer:
                 return answer.abandon()  # the caller is gone, there is nobody to tell
             if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= until:
                 return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
-            where = "".join(traceback.format_tb(error.__traceback__))  # not its text: that may be a person's
-            log.error(
-                "%s for %s: %s (trace %s)\n%s", spec.name, caller.name, type(error).__name__, headers.trace, where
-            )
+            log.error("%s for %s (trace %s): %s", spec.name, caller.name, headers.trace, place_of(error))
             return await answer.fail(error)
 
     async def _greet(self, request: web.BaseRequest) -> web.StreamResponse:
