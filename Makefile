@@ -2,6 +2,7 @@
 # make test     everything that CI runs
 # make check    the static half of it: style, types, floors, the systemd unit
 # make bench    the measurements (ARGS="latency --quick")
+# make fuzz     random bytes against every decoder that strangers reach (FUZZ_S=60: seconds for each of the five)
 # make install  the virtual environment .venv with all that the above need; they call it by themselves
 # make clean    remove what was built, measured and demonstrated; DEEP=1: the virtual environment too
 #
@@ -16,10 +17,11 @@ EXTRAS ?= cognitive,transformers,processing,dev
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= all --quick
+FUZZ_S ?= 60
 export PYTHON TORCH_INDEX SYSTEM_PACKAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test demo test check bench clean freeze
+.PHONY: help install install-test demo test check bench fuzz clean freeze
 
 help:
 	@sed -n '/^#/!q; s/^# \?//p' $(MAKEFILE_LIST)
@@ -52,6 +54,14 @@ check: install-test
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: install-test
+	@$(BIN)/python -m tests.fuzz.corpus .bench/fuzz/corpus
+	@for target in datagram hello frames token txt; do \
+	    mkdir -p .bench/fuzz/found/$$target; \
+	    $(BIN)/python -m tests.fuzz.fuzz_$$target .bench/fuzz/found/$$target .bench/fuzz/corpus/$$target \
+	        -max_total_time=$(FUZZ_S) -artifact_prefix=.bench/fuzz/ || exit 1; \
+	done
 
 clean:
 	rm -rf build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import aiohttp
+import msgspec
+
+from tarsd.cli.client import ApiClient, Target
+from tarsd.errors import TarsdError
 
 POLL_S = 0.02
+NOT_THE_ANSWER = ("session", "peers", "beat")
 
 
 class ApiError(Exception):
@@ -63,6 +69,14 @@ class Answer:
         """Whether the answer is complete."""
         return bool(self.end["type"] == "done")
 
+    def add(self, event: dict[str, Any], began: float, heard: Callable[[dict[str, Any]], None] | None) -> None:
+        """Take an event of the answer to what was asked at `began` (of `time.monotonic`), and tell `heard` of it."""
+        if event["type"] in NOT_THE_ANSWER:
+            return
+        self.events.append((time.monotonic() - began, event))
+        if heard:
+            heard(event)
+
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of one type."""
         return [event for _, event in self.events if event["type"] == kind]
@@ -73,6 +87,7 @@ class Client:
 
     def __init__(self, url: str, token: str = "") -> None:
         self._url = url
+        self._token = token
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def __aenter__(self) -> Self:
@@ -85,6 +100,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+
+    @property
+    def url(self) -> str:
+        """Where the node's API is."""
+        return self._url
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The open HTTP session, for what has no method here."""
+        return self._session
 
     async def get(self, path: str, within_s: float = 5.0) -> Any:
         """Return the JSON at `path`."""
@@ -139,13 +164,30 @@ class Client:
             await socket.send_json({"type": "ask", "text": text})
             async for message in socket:
                 event = json.loads(message.data)
-                if event["type"] == "session":
-                    continue
-                answer.events.append((time.monotonic() - began, event))
-                if heard:
-                    heard(event)
+                answer.add(event, began, heard)
                 if event["type"] in ("done", "error", "stopped", until):
                     break
+        return answer
+
+    async def ask_surviving(
+        self, text: str, *, within_s: float = 120.0, heard: Callable[[dict[str, Any]], None] | None = None
+    ) -> Answer:
+        """Ask as `tarsd ask` does: when the node is lost, another one goes on; `moved` among the events says so.
+
+        When no node goes on, the answer ends with an `error` of the client's own.
+        """
+        answer = Answer()
+        async with asyncio.timeout(within_s), ApiClient(Target(self._url, self._token)) as client:
+            talk = client.talk()
+            began = time.monotonic()
+            try:
+                async with aclosing(talk.ask(text)) as events:
+                    async for event in events:
+                        answer.add(msgspec.to_builtins(event), began, heard)
+            except TarsdError as error:
+                answer.add({"type": "error", "name": type(error).__name__, "sentence": str(error)}, began, heard)
+            finally:
+                await talk.close()
         return answer
 
     async def ingest(self, file: Path, *, within_s: float = 600.0) -> AsyncGenerator[dict[str, Any], None]:

@@ -134,7 +134,13 @@ class Daemon:
 
     async def kill(self) -> None:
         """Kill it, as a power cut would: no goodbye, nothing flushed."""
+        workers: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess, DaemonError):
+            workers = psutil.Process(self.pid).children(recursive=True)
         await self._end(signal.SIGKILL, STOP_S)
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.send_signal(signal.SIGCONT)  # a frozen one would never see that its daemon is gone
 
     async def _end(self, number: signal.Signals, within_s: float) -> int:
         process = self._process

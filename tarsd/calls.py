@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from tarsd.names import Capability, ConversationId, NodeId, NodeName, Route, TraceId, Zone
+from tarsd.names import AnswerId, Capability, ConversationId, NodeId, NodeName, Route, TraceId, Zone
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ItemT = TypeVar("ItemT", bound=msgspec.Struct)
@@ -24,6 +24,7 @@ class CallSpec(msgspec.Struct, Generic[RequestT, ItemT], frozen=True):
     `zones`: the zones whose nodes may call it; enforced at the callee.
     `deadline_s`: the time a caller gives by default.
     `uploads`: the request is followed by raw bytes.
+    `hedge`: it has no effects and a person waits for it, so a second node may be asked when the first one is overdue.
     """
 
     name: Capability
@@ -32,6 +33,7 @@ class CallSpec(msgspec.Struct, Generic[RequestT, ItemT], frozen=True):
     deadline_s: float
     zones: frozenset[Zone] = frozenset({Zone.CORE})
     uploads: bool = False
+    hedge: bool = False
 
 
 class Headers(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """Ask for an answer of the assistant to `messages`.
 
     `partial`: the beginning of the answer that a reader has already seen; the engine continues it, it is not repeated.
+    `answer`: which answer it is; a newer request for the same one ends the older.
     """
 
     messages: list[Message]
@@ -76,6 +79,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stop: list[str] = []
     conversation: ConversationId = ConversationId("")
     background: bool = False  # summaries and nightly work, which wait for people
+    answer: AnswerId = AnswerId("")
 
 
 class ChatItem(msgspec.Struct, frozen=True):
@@ -113,6 +117,7 @@ class RememberRequest(msgspec.Struct, frozen=True):
     question: str
     answer: str
     documents: list[str] = []  # names of the documents that served as sources
+    of: AnswerId = AnswerId("")  # an exchange that was resumed may be told twice, by two hosts: it counts once
 
 
 class RememberItem(msgspec.Struct, frozen=True):
@@ -325,22 +330,104 @@ class NightlyItem(msgspec.Struct, frozen=True):
     seconds: float
 
 
+# --- people's sessions ------------------------------------------------------------------------------------------
+
+
+class PassRequest(msgspec.Struct, frozen=True):
+    """Let in at the chat who holds one of these passes (SHA-256 each), for so many seconds: `tarsd.passes`."""
+
+    digests: list[bytes]
+    valid_s: float
+
+
+class PassItem(msgspec.Struct, frozen=True):
+    """They are let in."""
+
+
+# --- trust ------------------------------------------------------------------------------------------------------
+
+
+class TrustRequest(msgspec.Struct, frozen=True):
+    """Take notices of the core authority (who is revoked); while authorities are replaced, the next step of that.
+
+    `authorities`: zone to certificate and key (PEM), for core nodes only. `use`: sign with this generation from now on,
+    and have your own certificate renewed by it.
+    """
+
+    notices: list[bytes] = []
+    authorities: dict[Zone, tuple[bytes, bytes]] = {}
+    use: int = 0
+
+
+class TrustItem(msgspec.Struct, frozen=True):
+    """What the callee knows now: the digest of its notices, who signed its certificate, which authorities it holds."""
+
+    digest: bytes
+    issuer: int
+    installed: int = 0
+    has_root: bool = False
+
+
+class RenewRequest(msgspec.Struct, frozen=True):
+    """Ask for a new certificate: a signing request (PEM) by the key that the caller proved in its handshake."""
+
+    request: bytes
+
+
+class RenewItem(msgspec.Struct, frozen=True):
+    """The new certificate, followed by its authority's (PEM)."""
+
+    chain: bytes
+
+
+class AuthoritiesRequest(msgspec.Struct, frozen=True):
+    """Ask for the authorities in use: by a core node that was off while they were replaced."""
+
+
+class AuthoritiesItem(msgspec.Struct, frozen=True):
+    """Zone to certificate and key (PEM)."""
+
+    authorities: dict[Zone, tuple[bytes, bytes]]
+
+
 # --- the capabilities -------------------------------------------------------------------------------------------
 
-CHAT = CallSpec(Capability("chat"), ChatRequest, ChatItem, deadline_s=600)
+CHAT = CallSpec(Capability("chat"), ChatRequest, ChatItem, deadline_s=600, hedge=True)
 SUMMARIZE = CallSpec(Capability("summarize"), SummarizeRequest, SummarizeItem, deadline_s=120)
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
-RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5)
-EMBED = CallSpec(Capability("embed"), EmbedRequest, EmbedItem, deadline_s=60)
-SEARCH = CallSpec(Capability("search"), SearchRequest, SearchItem, deadline_s=10)
+RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5, hedge=True)
+EMBED = CallSpec(Capability("embed"), EmbedRequest, EmbedItem, deadline_s=60, hedge=True)
+SEARCH = CallSpec(Capability("search"), SearchRequest, SearchItem, deadline_s=10, hedge=True)
 INGEST = CallSpec(Capability("ingest"), IngestRequest, IngestItem, deadline_s=24 * 3600, uploads=True)
 JOBS = CallSpec(Capability("jobs"), JobsRequest, IngestItem, deadline_s=24 * 3600)
-PREPARE = CallSpec(Capability("prepare"), PrepareRequest, PrepareItem, deadline_s=30)
+PREPARE = CallSpec(Capability("prepare"), PrepareRequest, PrepareItem, deadline_s=30, hedge=True)
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)
 STATUS = CallSpec(Capability("status"), StatusRequest, StatusItem, deadline_s=5)
 NIGHTLY = CallSpec(Capability("nightly"), NightlyRequest, NightlyItem, deadline_s=3600)
+TRUST = CallSpec(Capability("trust"), TrustRequest, TrustItem, deadline_s=10)
+# The only thing that a lab node may call: it cannot renew its certificate by itself.
+RENEW = CallSpec(Capability("renew"), RenewRequest, RenewItem, deadline_s=10, zones=frozenset(Zone))
+AUTHORITIES = CallSpec(Capability("authorities"), AuthoritiesRequest, AuthoritiesItem, deadline_s=10)
+PASS = CallSpec(Capability("pass"), PassRequest, PassItem, deadline_s=5)
 
 ALL: dict[Capability, CallSpec[Any, Any]] = {
     spec.name: spec
-    for spec in (CHAT, SUMMARIZE, REMEMBER, RECALL, EMBED, SEARCH, INGEST, JOBS, PREPARE, RECORDS, STATUS, NIGHTLY)
+    for spec in (
+        CHAT,
+        SUMMARIZE,
+        REMEMBER,
+        RECALL,
+        EMBED,
+        SEARCH,
+        INGEST,
+        JOBS,
+        PREPARE,
+        RECORDS,
+        STATUS,
+        NIGHTLY,
+        PASS,
+        TRUST,
+        RENEW,
+        AUTHORITIES,
+    )
 }

@@ -14,6 +14,7 @@
     |  |- WorkerLost          a child process died, hung or outgrew its limits
     |  `- EngineUnavailable   an engine cannot be used here; the message says why
     |- DeadlineExceeded       the time given for a call ran out
+    |- Superseded             the same answer is given to a newer reader: this one is not to ask again
     `- StorageError           the disk or database failed: full, read-only, corrupt
 
 Over the wire go the class name and one sentence (`to_wire`, `from_wire`), never a traceback.
@@ -23,6 +24,8 @@ Over the wire go the class name and one sentence (`to_wire`, `from_wire`), never
 from __future__ import annotations
 
 import traceback
+
+MAX_RETRY_AFTER_S = 24 * 3600.0  # a longer time, infinity or NaN from elsewhere is not believed
 
 
 class TarsdError(Exception):
@@ -85,6 +88,10 @@ class DeadlineExceeded(TarsdError):
     """The time given for a call ran out."""
 
 
+class Superseded(TarsdError):
+    """The same answer is given to a newer reader; who is told so must not ask again."""
+
+
 class StorageError(TarsdError):
     """The disk or database failed: full, read-only, corrupt."""
 
@@ -106,16 +113,25 @@ _BY_NAME: dict[str, type[TarsdError]] = {
         WorkerLost,
         EngineUnavailable,
         DeadlineExceeded,
+        Superseded,
         StorageError,
     )
 }
 
 
-def to_wire(error: BaseException) -> tuple[str, str]:
-    """Return (class name, sentence); an error that is not ours becomes a bare `TarsdError`, its text stays here."""
+def to_wire(error: BaseException) -> tuple[str, str, float]:
+    """Return (class name, sentence, seconds after which to come again; 0 = not known).
+
+    An error that is not ours becomes a bare `TarsdError`, its text stays here.
+    """
     if isinstance(error, TarsdError):
-        return type(error).__name__, str(error)
-    return "TarsdError", "internal error"
+        return type(error).__name__, str(error), retry_after_s(error)
+    return "TarsdError", "internal error", 0.0
+
+
+def retry_after_s(error: BaseException) -> float:
+    """Return when to come again, 0 for an error that does not say so."""
+    return error.retry_after_s if isinstance(error, Overloaded) else 0.0
 
 
 def place_of(error: BaseException) -> str:
@@ -123,6 +139,9 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-def from_wire(name: str, sentence: str) -> TarsdError:
+def from_wire(name: str, sentence: str, retry_after_s: float = 0.0) -> TarsdError:
     """Return the error that a peer or worker named; an unknown name becomes `TarsdError`."""
-    return _BY_NAME.get(name, TarsdError)(sentence)
+    error = _BY_NAME.get(name, TarsdError)(sentence)
+    if isinstance(error, Overloaded) and 0 < retry_after_s <= MAX_RETRY_AFTER_S:
+        error.retry_after_s = retry_after_s
+    return error

@@ -40,6 +40,7 @@ class Readings:
     worker_restarts: Callable[[], Mapping[str, int]] = dict  # by worker name
     worker_rss_bytes: Callable[[], Mapping[str, int]] = dict
     loop_lag_s: Callable[[], float] = float
+    unwanted_datagrams: Callable[[], Mapping[str, int]] = dict  # by their fate
 
 
 class Metrics:
@@ -65,6 +66,7 @@ class Metrics:
             buckets=CALL_BUCKETS_S,
             registry=self._registry,
         )
+        self._of_calls: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._registry.register(_Reader(readings or Readings()))
 
     def question_asked(self) -> None:
@@ -80,9 +82,12 @@ class Metrics:
         self._answers.labels(route or "none", "yes" if degraded else "no").inc()
 
     def call_finished(self, capability: str, result: str, seconds: float) -> None:
-        """Count a call; `result` is "ok", "cancelled" or the name of an error class."""
-        self._calls.labels(capability, result).inc()
-        self._call_seconds.labels(capability).observe(seconds)
+        """Count a call; `result` is "ok", "hedged", "overtaken" or the name of an error class."""
+        key = (capability, result)
+        if (series := self._of_calls.get(key)) is None:  # looking a series up by its labels costs more than to count
+            series = self._of_calls[key] = (self._calls.labels(*key), self._call_seconds.labels(capability))
+        series[0].inc()
+        series[1].observe(seconds)
 
     def render(self) -> bytes:
         """Return everything as Prometheus' text format."""
@@ -105,6 +110,14 @@ class _Reader(Collector):
         for worker, count in read.worker_restarts().items():
             restarts.add_metric([worker], count)
         yield restarts
+        unwanted = CounterMetricFamily(
+            "tarsd_unwanted_datagrams",
+            "Datagrams that no peer had sealed, by their fate",
+            labels=["fate"],
+        )
+        for fate, count in read.unwanted_datagrams().items():
+            unwanted.add_metric([fate], count)
+        yield unwanted
 
 
 def rss_bytes() -> int:

@@ -10,6 +10,7 @@ NodeName = NewType("NodeName", str)  # the human name, such as "pc1"
 Capability = NewType("Capability", str)
 RecordId = NewType("RecordId", str)  # "<origin>:<seq>"
 ConversationId = NewType("ConversationId", str)
+AnswerId = NewType("AnswerId", str)  # nobody can guess it: whoever knows it goes on with the answer
 TraceId = NewType("TraceId", str)  # 16 hex digits, one per question, in every log line about it
 
 

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from importlib.metadata import entry_points
@@ -23,29 +23,35 @@ from random import Random
 from typing import Any
 
 import aiohttp
-import psutil
 
 from tarsd import __version__, calls
+from tarsd.account import Account
+from tarsd.api.peers import api_urls
 from tarsd.api.server import ApiServer
 from tarsd.api.services import ApiServices
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
+from tarsd.dispatch.presence import Presence
 from tarsd.errors import ConfigError, StorageError, TarsdError
-from tarsd.gossip.member import Flag, Load, Member, State
+from tarsd.gossip.interfaces import own_hosts
+from tarsd.gossip.member import Load
 from tarsd.gossip.shell import Gossip
 from tarsd.host.host import Host
-from tarsd.identity import JoinServer, create_invite, load_identity, renew
+from tarsd.identity import JoinServer, create_invite, load_identity
 from tarsd.memory.store import Store
-from tarsd.metrics import Metrics, Readings, rss_bytes
+from tarsd.metrics import Metrics
 from tarsd.names import Capability, Zone
+from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
-from tarsd.roles.base import Attributes, Role, Services, WorkerView
+from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.nightly import NightlyRunner
+from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
-from tarsd.surroundings import file_secret, free_port, own_addresses
+from tarsd.supervision.leaving import why_leaving
+from tarsd.surroundings import file_secret, free_port
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +59,9 @@ STOP_S = 8.0  # the unit kills after 10
 LEAST_STOP_S = 0.5  # kept for each part, however long the ones before it took
 DRAIN_S = 2.0
 PROGRESS_S = 10.0  # a new version may have to build its index anew at start: systemd is asked for patience so often
-TELL_EVERY_S = 0.25
-RENEW_LOOK_EVERY_S = 3600.0
-GOSSIP_SILENCE_S = 5.0  # a gossip tick older than this is a stopped gossip
+TELL_EVERY_S = 0.5  # as often as gossip carries it
+BUSY_S = 10.0  # the others' patience while a model loads, asked for anew every BUSY_AGAIN_S
+BUSY_AGAIN_S = 4.0
 
 
 class Node:
@@ -69,10 +75,21 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping: list[Callable[[], Any]] = []
         self._told_load = Load()
-        self._advertised: dict[Capability, Attributes] | None = None
+        self._busy_told_at = -BUSY_AGAIN_S
+        self._passes = PassBook()
+        self._advertised: tuple[dict[Capability, Attributes], tuple[str, ...]] | None = None
+        self.account: Account
         self.supervisor = Supervisor(
-            {"gossip": self._gossip_problem, "roles": self._role_problem, "tasks": self._task_problem},
-            notes={"engines": self._engine_note, "records": lambda: self.store.problem},
+            {
+                "gossip": lambda: self.account.gossip_problem(),
+                "roles": lambda: self.account.role_problem(),
+                "tasks": lambda: self.account.task_problem(),
+            },
+            notes={
+                "engines": lambda: self.account.engine_note(),
+                "records": lambda: self.store.problem,
+                "trust": lambda: self.trust.note() if hasattr(self, "trust") else "",
+            },
         )
 
     async def start(self) -> None:
@@ -89,7 +106,12 @@ class Node:
             self.store = await Store.open(config.node.data_dir / "memory.db", identity.node_id)
         self._stopping.append(self.store.close)
 
-        self.client = RpcClient(identity, silence_s=config.network.silence_s)
+        self.client = RpcClient(
+            identity,
+            silence_s=config.network.silence_s,
+            on_load=lambda node, load: self.dispatch.load_came(node, load),
+            on_lost=lambda node: self.gossip.observed_failure(node),
+        )
         self._stopping.append(self.client.close)
         self.gossip = Gossip(
             identity,
@@ -107,8 +129,10 @@ class Node:
             load=lambda: self._told_load.pack(),
             hello=self.gossip.handle_hello,
         )
-        self.metrics = Metrics(self._readings())
+        self.account = Account(identity.zone, self._roles, self.gossip, self.supervisor, self._tasks)
+        self.metrics = Metrics(self.account.readings())
         self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
+        self.gossip.subscribe(self.dispatch.member_changed)
         self.host = Host(identity.name, self.dispatch, self.gossip.members, self.store, metrics=self.metrics)
         self._stopping.append(self.host.stop)
         self._build_roles()
@@ -118,29 +142,38 @@ class Node:
         for role in self._roles:
             self._stopping.insert(-1, role.stop)  # after the drain: open answers need their engine
             await role.start()
+        self.api = ApiServer(config.api, self._api_services())
         self._advertise()
         await self.gossip.start(self.port)
-        self._stopping.append(lambda: self.gossip.stop("stop"))
+        self._stopping.append(self._say_goodbye)
 
         self.join_server = JoinServer(
-            identity, config.network.listen, config.network.join_port or free_port(config.network.listen[0])
+            identity,
+            config.network.listen,
+            config.network.join_port or free_port(config.network.listen[0]),
+            peer_port=self.port,
         )
         await self.join_server.start()
         self._stopping.append(self.join_server.stop)
-        self.api = ApiServer(config.api, self._api_services())
         await self.api.start()
         self._stopping.append(lambda: self.api.stop(DRAIN_S))
-        for work in (self.supervisor.run, self._tell_others, self._renew_certificate):
-            self._tasks.append(asyncio.create_task(work(), name=work.__name__))
+        presence = Presence(self.client, self.gossip.members, identity.node_id)
+        for name, work in (
+            ("supervisor", self.supervisor.run),
+            ("tell others", self._tell_others),
+            ("presence", presence.run),
+        ):
+            self._tasks.append(asyncio.create_task(work(), name=name))
         await self._answer_itself()
         log.info("%s is ready: peers at port %d, people at %s", identity.name, self.port, self.api.url)
-        self.supervisor.ready(self._status_line())
+        self.supervisor.ready(self.account.status_line())
 
     async def stop(self) -> bool:
         """Leave the cluster and end, within about `STOP_S`; return whether every part ended by itself."""
         self.supervisor.stopping()
         loop = asyncio.get_running_loop()
         until, clean = loop.time() + STOP_S, True
+        self._drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,6 +183,18 @@ class Node:
             clean &= await _stopped(stop, max(LEAST_STOP_S, left_s))
         return clean
 
+    def _drain(self) -> None:
+        """Let the others send their new work elsewhere, while what is open here ends."""
+        if hasattr(self, "account"):
+            self.account.draining = True
+            self._told_load = self.account.load()
+            self.gossip.set_load(self._told_load)
+
+    async def _say_goodbye(self) -> None:
+        leaving = why_leaving()
+        log.info("%s says goodbye: %s", self.identity.name, leaving.reason)
+        await self.gossip.stop(leaving.reason, leaving.back_s)
+
     def _build_roles(self) -> None:
         services = Services(
             config=self.config,
@@ -157,14 +202,19 @@ class Node:
             store=self.store,
             dispatch=self.dispatch,
             members=self.gossip.members,
+            before_load=self._announce_busy,
         )
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
             if name not in known:
                 raise ConfigError(f"node.roles: {name!r} is not installed; there are {', '.join(sorted(known))}")
             self._roles.append(known[name].load()(services))
+        self.trust = Trust(services, rotate_keys=self.gossip.rotate_keys)
+        self._roles.append(self.trust)
         if self.identity.zone is Zone.CORE:
-            keeper = Keeper(services, self._parts, self.supervisor.problems, self._nightly_runner(services))
+            keeper = Keeper(
+                services, self.account.parts, self.supervisor.problems, self._nightly_runner(services), self._passes
+            )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
         for role in self._roles:
@@ -179,10 +229,18 @@ class Node:
 
     def _advertise(self) -> None:
         adverts = dict(chain.from_iterable(role.adverts().items() for role in self._roles))
-        if adverts == self._advertised:
+        urls = self._people_urls()
+        if (adverts, urls) == self._advertised:
             return
-        self._advertised = adverts
-        self.gossip.advertise(adverts, [str(role) for role in self.config.node.roles], __version__)
+        self._advertised = adverts, urls
+        self.gossip.advertise(adverts, [str(role) for role in self.config.node.roles], __version__, urls)
+
+    def _people_urls(self) -> tuple[str, ...]:
+        """Return where people of other PCs reach this node, once they can."""
+        settings = self.config.api
+        if not self.api.port:
+            return ()
+        return api_urls(settings, self.api.port, self.config.network.listen, own_hosts([settings.listen]))
 
     def _api_services(self) -> ApiServices:
         return ApiServices(
@@ -198,6 +256,9 @@ class Node:
             admin_token=file_secret(self.config.node.data_dir / "admin.token"),
             access_token=file_secret(self.config.node.data_dir / "access.token"),
             problems=self.supervisor.problems,
+            subscribe=self.gossip.subscribe,
+            passes=self._passes,
+            trust=self.trust,
         )
 
     def _models(self) -> list[str]:
@@ -208,43 +269,27 @@ class Node:
         port = self.join_server.port
         hints = [
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            for host in own_addresses(self.config.network.listen)
+            for host in own_hosts(self.config.network.listen) or ("127.0.0.1",)
         ]
         token = await asyncio.to_thread(create_invite, self.config.node.data_dir, zone, expires_s, hints)
         await self.join_server.refresh()
         return token
 
-    def _load(self) -> Load:
-        loads = [role.load() for role in self._roles]
-        return Load(
-            queued=sum(load.queued for load in loads),
-            running=sum(load.running for load in loads),
-            flags=0 if self._serving() else int(Flag.LOADING),
-            tokens_per_s=max((load.tokens_per_s for load in loads), default=0.0),
-            cpu_percent=psutil.cpu_percent(),
-            memory_percent=psutil.virtual_memory().percent,
-        )
-
-    def _serving(self) -> bool:
-        return all(role.status().get("ready", True) for role in self._roles)
-
     async def _tell_others(self) -> None:
         """Keep what this node can do and how busy it is up to date; an engine comes and goes without a word."""
         while True:
             self._advertise()
-            self._told_load = self._load()
+            self._told_load = self.account.load()
             self.gossip.set_load(self._told_load)
-            self.supervisor.status(self._status_line())
+            self.supervisor.status(self.account.status_line())
+            if not self.account.is_serving and time.monotonic() - self._busy_told_at >= BUSY_AGAIN_S:
+                self._announce_busy()
             await asyncio.sleep(TELL_EVERY_S)
 
-    async def _renew_certificate(self) -> None:
-        while True:
-            try:
-                if await asyncio.to_thread(renew, self.identity):
-                    log.info("this node's certificate was renewed")
-            except TarsdError as error:
-                log.warning("this node's certificate was not renewed: %s", error)
-            await asyncio.sleep(RENEW_LOOK_EVERY_S)
+    def _announce_busy(self) -> None:
+        """Ask the others for patience: loading a model may freeze a small PC for seconds."""
+        self._busy_told_at = time.monotonic()
+        self.gossip.announce_busy(BUSY_S)
 
     async def _answer_itself(self) -> None:
         """Fetch our own health over HTTP: READY means that people are answered, not that sockets were opened."""
@@ -255,55 +300,6 @@ class Node:
                     await response.read()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise StorageError(f"the node does not answer at {self.api.url}: {error}") from error
-
-    def _status_line(self) -> str:
-        members = self.gossip.members()
-        alive = sum(1 for m in members if m.state is State.ALIVE)
-        waiting = [role.name for role in self._roles if not role.status().get("ready", True)]
-        loading = f", loading: {', '.join(waiting)}" if waiting else ""
-        return f"alive {alive}/{len(members)}, {self.identity.zone}{loading}"
-
-    def _readings(self) -> Readings:
-        def workers() -> dict[str, WorkerView]:
-            return dict(chain.from_iterable(role.workers().items() for role in self._roles))
-
-        return Readings(
-            members=self._members_by_state,
-            queued=lambda: sum(role.load().queued for role in self._roles),
-            running=lambda: sum(role.load().running for role in self._roles),
-            worker_restarts=lambda: {name: worker.restarts for name, worker in workers().items()},
-            worker_rss_bytes=lambda: {name: worker.rss_bytes() for name, worker in workers().items()},
-            loop_lag_s=lambda: self.supervisor.loop_lag_s,
-        )
-
-    def _members_by_state(self) -> Mapping[str, int]:
-        counts = dict.fromkeys(map(str, State), 0)
-        for member in self.gossip.members():
-            counts[str(member.state)] += 1
-        return counts
-
-    def _parts(self) -> dict[str, Any]:
-        members: tuple[Member, ...] = self.gossip.members()
-        return {role.name: role.status() for role in self._roles if role.name != "keeper"} | {
-            "members": {m.name: str(m.state) for m in members},
-            "loop_lag_ms": round(self.supervisor.loop_lag_s * 1000, 1),
-            "rss_mib": round(rss_bytes() / (1 << 20), 2),
-            "open_files": len(os.listdir("/proc/self/fd")),
-            "tasks": len(asyncio.all_tasks()),
-        }
-
-    def _gossip_problem(self) -> str:
-        silent_s = time.monotonic() - self.gossip.last_tick_s
-        return f"no tick for {silent_s:.0f} s" if silent_s > GOSSIP_SILENCE_S else ""
-
-    def _role_problem(self) -> str:
-        return "; ".join(problem for role in self._roles for problem in role.problems())
-
-    def _task_problem(self) -> str:
-        return ", ".join(f"{task.get_name()} ended" for task in self._tasks if task.done())
-
-    def _engine_note(self) -> str:
-        return ", ".join(f"{role.name} is not ready" for role in self._roles if not role.status().get("ready", True))
 
 
 async def _stopped(stop: Callable[[], Any], within_s: float) -> bool:

@@ -1,19 +1,13 @@
-"""What a node needs of the PC it runs on: secrets kept in files, a free port, its own addresses."""
+"""What a node needs of the PC it runs on: secrets kept in files, a free port."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from tarsd.errors import StorageError
-
-_WILD = {"0.0.0.0", "::"}  # noqa: S104
-_VIRTUAL = ("docker", "br-", "veth", "virbr")  # other PCs cannot reach these
 
 
 def file_secret(path: Path) -> str:
@@ -42,17 +36,3 @@ def free_port(host: str) -> int:
     """Return a TCP port that is free now; an invitation names it before anything listens there."""
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         return int(probe.getsockname()[1])
-
-
-def own_addresses(listen: Sequence[str]) -> list[str]:
-    """Return the addresses under which other PCs may reach this one, best guess first."""
-    if named := [host for host in listen if host not in _WILD]:
-        return named
-    found = [
-        address.address
-        for name, addresses in psutil.net_if_addrs().items()
-        if not name.startswith(_VIRTUAL)
-        for address in addresses
-        if address.family is socket.AF_INET and not address.address.startswith("127.")
-    ]
-    return found or ["127.0.0.1"]

@@ -45,11 +45,15 @@ class Kind(IntEnum):
     CANCEL = 6  # to a worker: stop the call whose id is the body
 
 
+_LAST_KIND = max(Kind)
+
+
 class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
     """An error as it crosses a process or network border."""
 
     name: str
     sentence: str
+    retry_after_s: float = 0.0  # of an `Overloaded`; 0 = not known
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -84,7 +88,7 @@ class FrameReader:
             length, kind = _HEADER.unpack_from(self._buffer)
             if length > self._max:
                 raise WireError(f"a frame of {length} bytes is over the bound of {self._max}")
-            if kind > max(Kind):
+            if kind > _LAST_KIND:
                 raise WireError(f"a frame of unknown kind {kind}")
             end = HEADER_BYTES + length
             if len(self._buffer) < end:

@@ -1,4 +1,5 @@
 import inspect
+import math
 import re
 
 import pytest
@@ -11,8 +12,7 @@ OURS = [found for _, found in inspect.getmembers(errors, inspect.isclass) if iss
 
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
 def test_every_error_crosses_the_wire_as_itself(kind):
-    name, sentence = to_wire(kind("the disk is full"))
-    back = from_wire(name, sentence)
+    back = from_wire(*to_wire(kind("the disk is full")))
     assert type(back) is kind
     assert str(back) == "the disk is full"
 
@@ -28,7 +28,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
 
 
 def test_an_error_that_is_not_ours_keeps_its_text_at_home():
-    assert to_wire(ValueError("password is 1234")) == ("TarsdError", "internal error")
+    assert to_wire(ValueError("password is 1234")) == ("TarsdError", "internal error", 0.0)
 
 
 def test_a_name_that_is_unknown_here_becomes_the_root():
@@ -51,8 +51,18 @@ def test_what_fails_the_same_everywhere_is_not_unavailable():
         assert not issubclass(kind, Unavailable)
 
 
-def test_an_overload_says_when_to_come_again():
-    assert Overloaded("full", retry_after_s=3.5).retry_after_s == 3.5
+def test_an_overload_says_when_to_come_again_across_the_wire_too():
+    back = from_wire(*to_wire(Overloaded("full", retry_after_s=3.5)))
+    assert isinstance(back, Overloaded)
+    assert back.retry_after_s == errors.retry_after_s(back) == 3.5
+    assert errors.retry_after_s(PeerLost("gone")) == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan, 1e12])
+def test_a_time_that_is_none_is_not_believed(seconds):
+    back = from_wire("Overloaded", "full", seconds)
+    assert isinstance(back, Overloaded)
+    assert back.retry_after_s == Overloaded().retry_after_s
 
 
 def test_the_place_of_an_error_never_tells_its_text():

@@ -1,4 +1,4 @@
-"""Secrets in files, free ports, own addresses."""
+"""Secrets in files, free ports."""
 
 import stat
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tarsd.errors import StorageError
-from tarsd.surroundings import file_secret, free_port, own_addresses
+from tarsd.surroundings import file_secret, free_port
 
 
 def test_a_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -24,11 +24,6 @@ def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         file_secret(tmp_path / "missing" / "admin.token")
-
-
-def test_named_addresses_are_the_own_ones() -> None:
-    assert own_addresses(["192.168.1.5"]) == ["192.168.1.5"]
-    assert own_addresses(["0.0.0.0", "::"])
 
 
 def test_a_free_port_can_be_listened_on() -> None:

@@ -6,13 +6,15 @@ Model `tars` is the whole assistant (documents, sources); a chat model's own nam
 Headers: x-tarsd-node and x-tarsd-engine say who generates. A stream of `tars` begins before that is known: there
 x-tarsd-node is the node that took the question, and the chunk with the finish reason tells the rest in `tarsd`.
 While nothing can be said (a queue, a long prompt) a stream carries SSE comments, so that no proxy takes it for dead.
+A lost node that generates is replaced unseen; a lost node that took the question is not, since these clients know of no
+other: a stream is whole only with its finish reason and `[DONE]`; one that breaks ends in an error or is cut.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -31,7 +33,7 @@ from tarsd.api.openai_shapes import (
     messages_of,
     question_of,
 )
-from tarsd.api.replies import ModelUnknown, error_body, json_reply, read_json, send, with_beats
+from tarsd.api.replies import ModelUnknown, batches, error_body, json_reply, read_json, send
 from tarsd.api.services import SERVICES, ApiServices
 from tarsd.gossip.member import Member
 from tarsd.host import events
@@ -88,38 +90,38 @@ async def _model_pieces(services: ApiServices, request: calls.ChatRequest) -> As
 
 
 async def _assistant_pieces(services: ApiServices, question: events.Question) -> AsyncGenerator[Piece, None]:
+    # kept until somebody answers or it lasts: a full queue is then a plain 429, which clients know how to take
+    known: Extra | None = None
     async with aclosing(services.host.ask(question)) as answer:
         async for event in answer:
             match event:
                 case events.TokenEvent():
-                    yield Piece(event.text)
+                    yield Piece(event.text, known)
+                    known = None
                 case events.RouteEvent():
-                    yield Piece(extra=Extra(route=event.route, prepared_by=event.prepared_by, trace=event.trace))
+                    known = Extra(route=event.route, prepared_by=event.prepared_by, trace=event.trace)
                 case events.SourcesEvent():
-                    yield Piece(extra=Extra(sources=event.sources))
+                    known = _merged(known or Extra(), Extra(sources=event.sources))
                 case events.NoticeEvent():
-                    yield Piece(extra=Extra(notices=[event.text]))
+                    yield Piece(extra=_merged(known or Extra(), Extra(notices=[event.text])))
+                    known = None
                 case events.DoneEvent():
+                    extra = Extra(
+                        generated_by=event.generated_by,
+                        prepared_by=event.prepared_by,
+                        engine=event.engine,
+                        model=event.model,
+                        degraded=event.degraded,
+                    )
                     yield Piece(
-                        extra=Extra(
-                            generated_by=event.generated_by,
-                            prepared_by=event.prepared_by,
-                            engine=event.engine,
-                            model=event.model,
-                            degraded=event.degraded,
-                        ),
-                        finish_reason=event.finish_reason,
-                        usage=event.usage,
+                        extra=_merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage
                     )
                 case events.ErrorEvent():
                     raise _error_of(event)
 
 
 def _error_of(event: events.ErrorEvent) -> errors.TarsdError:
-    error = errors.from_wire(event.name, event.sentence)
-    if isinstance(error, errors.Overloaded) and event.retry_after_s:
-        error.retry_after_s = event.retry_after_s
-    return error
+    return errors.from_wire(event.name, event.sentence, event.retry_after_s)
 
 
 async def _whole(shapes: Shapes, pieces: AsyncGenerator[Piece, None], node: str) -> web.Response:
@@ -159,40 +161,49 @@ async def _stream(
     request: web.Request, shapes: Shapes, pieces: AsyncGenerator[Piece, None], with_usage: bool
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-    async with aclosing(with_beats(pieces)) as beaten:
+    async with aclosing(batches(pieces)) as found:
         # what fails before the first piece is a plain HTTP error, which clients retry by its status
-        first = await anext(beaten, None)
-        _tell_origin(response, (first.extra if first else None) or Extra(), request.app[SERVICES].node_name)
+        first: list[Piece] = await anext(found, [])
+        extra = first[0].extra if first else None
+        _tell_origin(response, extra or Extra(), request.app[SERVICES].node_name)
         await response.prepare(request)
-        await _send_data(response, shapes.chunk("", extra=first.extra if first else None, first=True))
+        opening = _data(shapes.chunk("", extra=extra, first=True))
+        rest = [msgspec.structs.replace(first[0], extra=None), *first[1:]] if first else []
+        whole = _is_whole(rest)
         try:
-            if first is not None:
-                await _send_piece(response, shapes, msgspec.structs.replace(first, extra=None), with_usage)
-            async for piece in beaten:
-                await _send_piece(response, shapes, piece, with_usage)
+            await send(response, opening + _encoded(shapes, rest, with_usage))
+            async for batch in found:
+                await send(response, _encoded(shapes, batch, with_usage) if batch else b": still working\n\n")
+                whole |= _is_whole(batch)
+            if not whole:
+                raise errors.Unavailable("the answer ended without its last part")
             await send(response, b"data: [DONE]\n\n")
         except errors.TarsdError as error:
-            await _send_data(response, error_body(error, request.path))
+            await send(response, _data(error_body(error, request.path)))
     await response.write_eof()
     return response
 
 
-async def _send_piece(response: web.StreamResponse, shapes: Shapes, piece: Piece | None, with_usage: bool) -> None:
-    if piece is None:
-        await send(response, b": still working\n\n")
-        return
-    if piece.text or (piece.extra is not None and not piece.finish_reason):
-        text, extra = piece.text or None, None if piece.finish_reason else piece.extra
-        await _send_data(response, shapes.chunk(text, extra=extra))
-    if piece.finish_reason:
-        reason = finish_reason_of(piece.finish_reason)
-        await _send_data(response, shapes.chunk(finish_reason=reason, extra=piece.extra))
-        if with_usage:
-            await _send_data(response, shapes.usage_chunk(piece.usage))
+def _is_whole(pieces: Sequence[Piece]) -> bool:
+    return bool(pieces) and bool(pieces[-1].finish_reason)
 
 
-async def _send_data(response: web.StreamResponse, value: object) -> None:
-    await send(response, b"data: " + msgspec.json.encode(value) + b"\n\n")
+def _encoded(shapes: Shapes, pieces: Sequence[Piece], with_usage: bool) -> bytes:
+    """Return the events of some pieces: written at once, they cost little more than one."""
+    parts: list[bytes] = []
+    for piece in pieces:
+        if piece.text or (piece.extra is not None and not piece.finish_reason):
+            parts.append(_data(shapes.chunk(piece.text or None, extra=None if piece.finish_reason else piece.extra)))
+        if piece.finish_reason:
+            reason = finish_reason_of(piece.finish_reason)
+            parts.append(_data(shapes.chunk(finish_reason=reason, extra=piece.extra)))
+            if with_usage:
+                parts.append(_data(shapes.usage_chunk(piece.usage)))
+    return b"".join(parts)
+
+
+def _data(value: object) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def _model(name: str) -> dict[str, Any]:

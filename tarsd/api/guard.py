@@ -4,9 +4,11 @@ Rules
 1. Host must be loopback, the address the request arrived at, or listed in `api.allowed_hosts`: a web page that
    re-points its own name at this PC (DNS rebinding) still sends its own name.
 2. A WebSocket upgrade or a state-changing request that has an Origin must come from our own page; a client without
-   Origin is a program, which the same-origin rule never bound. `null` is no origin of ours.
-3. Where the API listens beyond loopback, everything but the page itself, signing in and /healthz needs a token.
-4. Invite and nightly need the admin token, everywhere.
+   Origin is a program, which the same-origin rule never bound. `null` is no origin of ours. The chat may also be opened
+   by the page of another core member, and by nobody else: that is where a reader comes from whose node was lost.
+3. Where the API listens beyond loopback, everything but the page itself, signing in and /healthz needs a token. The
+   chat opens to a pass too, which a member gave to one of its own sessions, unless that member was revoked since.
+4. Invite, nightly, revoke and rotate need the admin token, everywhere.
 5. Tokens are compared in constant time and never taken from a URL, where logs and histories would keep them.
 
 The page signs in once: its cookie holds a key derived from the token, so the token itself is not kept by a browser.
@@ -16,19 +18,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tarsd.api.services import SERVICES, SETTINGS
+from tarsd.api.messages import PASS_PREFIX
+from tarsd.api.peers import is_loopback, member_origins
+from tarsd.api.services import SERVICES, SETTINGS, ApiServices
 from tarsd.errors import NotAllowed
 
 COOKIE = "tarsd_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ADMIN_PATHS = frozenset({"/api/invite", "/api/nightly"})
+ADMIN_PATHS = frozenset({"/api/invite", "/api/nightly", "/api/revoke", "/api/rotate"})
 OPEN_PATHS = frozenset({"/", "/healthz", "/api/session"})
+CHAT_PATH = "/ws"
+MAX_PASSES = 4  # shown at once
 PAGE_PREFIX = "/page/"
 
 _HEADERS = {
@@ -57,14 +63,6 @@ def split_authority(authority: str) -> tuple[str, str]:
         return (parts.hostname or "").rstrip("."), str(parts.port or "")
     except ValueError:
         return "", ""
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether `address`, a literal or `localhost`, never leaves this PC."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def host_is_ours(authority: str, arrived_at: str, allowed: tuple[str, ...]) -> bool:
@@ -109,6 +107,20 @@ def _holds(request: web.Request, token: str) -> bool:
     )
 
 
+def _holds_pass(request: web.Request, services: ApiServices) -> bool:
+    shown = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    passes = [word.strip().removeprefix(PASS_PREFIX) for word in shown if word.strip().startswith(PASS_PREFIX)]
+    now = time.monotonic()
+    givers = {services.passes.giver_of(secret, now) for secret in passes[:MAX_PASSES]} - {None}
+    trusted = {member.node for member in services.members() if str(member.state) != "revoked"}
+    return not givers.isdisjoint(trusted)
+
+
+def _comes_from_a_member(request: web.Request, services: ApiServices) -> bool:
+    origin = request.headers.get("Origin", "")
+    return request.path == CHAT_PATH and bool(origin) and origin in member_origins(services.members())
+
+
 def check(request: web.Request) -> None:
     """Apply every rule to `request`; raises `NotAllowed`."""
     settings, services = request.app[SETTINGS], request.app[SERVICES]
@@ -119,15 +131,24 @@ def check(request: web.Request) -> None:
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     if upgrades or request.method not in SAFE_METHODS:
         origin = request.headers.get("Origin")
-        if not origin_is_ours(origin, request.scheme, authority, settings.allowed_hosts):
+        ours = origin_is_ours(origin, request.scheme, authority, settings.allowed_hosts)
+        if not ours and not _comes_from_a_member(request, services):
             raise NotAllowed(f"Origin: {origin!r} is not this node's own page")
     admin = _holds(request, services.admin_token)
     if request.path in ADMIN_PATHS and not admin:
         raise TokenNeeded("Authorization: this needs the node's admin token (admin.token in its data folder)")
     if is_loopback(settings.listen) or request.path in OPEN_PATHS or request.path.startswith(PAGE_PREFIX):
         return
+    if request.path == CHAT_PATH and _holds_pass(request, services):
+        return
     if not admin and not _holds(request, services.access_token):
         raise TokenNeeded("Authorization: this node is reached over the network and needs an access token")
+
+
+def connect_sources(request: web.Request) -> str:
+    """Return where the page may connect to: here, and to the chat of the other members."""
+    origins = member_origins(request.app[SERVICES].members())
+    return " ".join(["'self'", *sorted(origin.replace("http", "ws", 1) for origin in origins)])
 
 
 @web.middleware
@@ -140,5 +161,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Set the headers that every response carries; streams too, so it runs as `on_response_prepare`."""
     response.headers.update(_HEADERS)
+    if request.path == "/":
+        response.headers["Content-Security-Policy"] += f"; connect-src {connect_sources(request)}"
     if request.path.startswith(("/api", "/v1")):
         response.headers["Cache-Control"] = "no-store"

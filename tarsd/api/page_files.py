@@ -1,6 +1,7 @@
 """The chat page: its files, read once at start and served from memory, and signing in to it beyond loopback.
 
 A page is always asked for anew (no-cache) but sent only when it changed (ETag), so an updated node never shows a mix.
+What the page may connect to is part of that: it is a header of its document, which a browser keeps with it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib import resources
 import msgspec
 from aiohttp import web
 
-from tarsd.api.guard import COOKIE, TokenNeeded, session_key
+from tarsd.api.guard import COOKIE, TokenNeeded, connect_sources, session_key
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES
 
@@ -52,9 +53,12 @@ async def page(request: web.Request) -> web.StreamResponse:
     file = request.app[PAGE].get(request.match_info.get("name", "index.html"))
     if file is None:
         raise web.HTTPNotFound
-    headers = {"Cache-Control": "no-cache", "ETag": f'"{file.etag}"'}
+    etag = file.etag
+    if request.path == "/":
+        etag += hashlib.sha256(connect_sources(request).encode()).hexdigest()[:8]
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"'}
     known = request.if_none_match or ()
-    if any(tag.value == file.etag for tag in known):
+    if any(tag.value == etag for tag in known):
         return web.Response(status=304, headers=headers)
     return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
 

@@ -1,6 +1,7 @@
 """How requests are read and errors are told: JSON bodies by schema, errors that name the field, streams with beats.
 
-Error body below /api: {"error": {"name": "InvalidInput", "message": "…", "field": "messages[0].role"}}
+Error body below /api: {"error": {"name": "InvalidInput", "message": "…", "field": "messages[0].role"}}; an `Overloaded`
+                       tells `retry_after_s` there, and every 429 and 503 has a Retry-After header
 Error body below /v1:  OpenAI's, {"error": {"message": "…", "type": "…", "param": "…", "code": "…"}}
 """
 
@@ -10,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from math import ceil
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -24,6 +26,11 @@ log = logging.getLogger(__name__)
 BEAT_S = 5.0
 # A client that takes no byte for so long is gone; without a bound it would hold its answer's generation open.
 SEND_S = 30.0
+# What is unavailable may be back by then: a node is seen to be lost within 4 s, and restarts within 3.
+UNAVAILABLE_RETRY_S = 5.0
+
+# An answer that is read slower than it is made is held back by so many items.
+BATCH_ITEMS = 64
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -37,6 +44,7 @@ _STATUS: tuple[tuple[type[BaseException], int], ...] = (  # first match wins: na
     (errors.Unavailable, 503),
     (errors.DeadlineExceeded, 504),
     (errors.StorageError, 507),
+    (errors.Superseded, 409),
 )
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -67,13 +75,14 @@ def status_of(error: BaseException) -> int:
 
 def error_body(error: BaseException, path: str) -> dict[str, Any]:
     """Return the JSON body that tells `error` below `path`; an error that is not ours keeps its text to itself."""
-    name, sentence = errors.to_wire(error)
+    name, sentence, again_s = errors.to_wire(error)
     if isinstance(error, errors.TarsdError):
         # the API's own narrower classes are told by the name that the tree knows
         name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     field = getattr(error, "field", None)
     if not path.startswith("/v1"):
-        return {"error": {"name": name, "message": sentence} | ({"field": field} if field else {})}
+        more = ({"field": field} if field else {}) | ({"retry_after_s": again_s} if again_s else {})
+        return {"error": {"name": name, "message": sentence} | more}
     status = status_of(error)
     kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     param = "model" if isinstance(error, ModelUnknown) else field
@@ -84,8 +93,8 @@ def error_body(error: BaseException, path: str) -> dict[str, Any]:
 def error_reply(error: BaseException, path: str) -> web.Response:
     """Return the whole response that tells `error`."""
     response = json_reply(error_body(error, path), status=status_of(error))
-    if isinstance(error, errors.Overloaded):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(max(1, ceil(errors.retry_after_s(error) or UNAVAILABLE_RETRY_S)))
     if isinstance(error, TokenNeeded):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -150,12 +159,6 @@ def query_int(request: web.Request, name: str, default: int, low: int, high: int
     return int(found)
 
 
-class _End(msgspec.Struct, frozen=True):
-    """The items are over; `error` is what ended them early."""
-
-    error: Exception | None
-
-
 class Items(Protocol[T_co]):
     """What can be iterated once and closed early: an async generator or a call."""
 
@@ -167,43 +170,92 @@ class Items(Protocol[T_co]):
 
 
 async def with_beats(items: Items[T], beat_s: float = BEAT_S) -> AsyncGenerator[T | None, None]:
-    """Yield the items, and None whenever `beat_s` passed without one. Closing it closes `items`.
+    """Yield the items, and None whenever `beat_s` passed without one. Closing it closes `items`."""
+    async with aclosing(batches(items, beat_s)) as found:
+        async for batch in found:
+            if not batch:
+                yield None
+            for item in batch:
+                yield item
 
-    All steps of `items` run in one task of its own: a generator may hold timeouts, which belong to a task.
+
+async def batches(items: Items[T], beat_s: float = BEAT_S) -> AsyncGenerator[list[T], None]:
+    """Yield in order whatever items are at hand: what came together can be written together, which costs a fraction.
+
+    An empty list says that `beat_s` passed without one. Closing it closes `items`.
     """
-    queue: asyncio.Queue[T | _End] = asyncio.Queue(maxsize=8)
+    pump = _Pump(items)
+    try:
+        while True:
+            await pump.wait(beat_s)
+            batch = pump.take()
+            if not batch and pump.has_ended:
+                break
+            yield batch
+    finally:
+        await pump.close()
+    if pump.error is not None:
+        raise pump.error
 
-    async def pump() -> None:
-        error: Exception | None = None
+
+class _Pump(Generic[T]):
+    """Runs all steps of `items` in one task of its own: a generator may hold timeouts, which belong to a task."""
+
+    def __init__(self, items: Items[T]) -> None:
+        self.has_ended = False
+        self.error: Exception | None = None
+        self._ready: list[T] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._task = asyncio.create_task(self._run(items))
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is an item, or no more will come, or the time is over."""
+        if self._ready or self.has_ended:
+            return
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+
+    def take(self) -> list[T]:
+        """Return what is at hand."""
+        batch, self._ready = self._ready, []
+        self._room.set()
+        return batch
+
+    async def close(self) -> None:
+        """Close the items, wherever they are."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self, items: Items[T]) -> None:
         try:
             async with aclosing(items):
                 async for item in items:
-                    await queue.put(item)
+                    self._ready.append(item)
+                    self._wake()
+                    if len(self._ready) >= BATCH_ITEMS:
+                        self._room.clear()
+                        await self._room.wait()
         except Exception as raised:  # it is raised again where the items are read
-            error = raised
-        await queue.put(_End(error))
+            self.error = raised
+        finally:
+            self.has_ended = True
+            self._wake()
 
-    pumping = asyncio.create_task(pump())
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(beat_s):
-                    item = await queue.get()
-            except TimeoutError:
-                yield None
-                continue
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        pumping.cancel()
-        await asyncio.wait({pumping})
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 async def send(response: web.StreamResponse, data: bytes) -> None:
     """Write to a stream; a client that takes nothing for `SEND_S` counts as gone (`ConnectionResetError`)."""
+    if not data:
+        return  # an empty chunk would be the end of the body
     try:
         async with asyncio.timeout(SEND_S):
             await response.write(data)

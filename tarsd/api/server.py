@@ -4,6 +4,7 @@
     POST /v1/chat/completions   OpenAI-compatible       GET  /v1/models
     POST /api/documents         take in a document      GET  /api/jobs, /api/search
     GET  /api/members, /api/status                      POST /api/nightly, /api/invite (admin token)
+    POST /api/revoke, /api/rotate (admin token)
     GET  /metrics, /healthz     for machines            GET  /api                     this, in full
 
 Who may come in is decided by `guard`, how errors are told by `replies`. A client that leaves cancels its work.
@@ -14,21 +15,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import completions, documents, manual, page_files, watching, ws
-from tarsd.api.guard import add_security_headers, guard, is_loopback
+from tarsd.api import completions, documents, manual, page_files, trust, watching, ws
+from tarsd.api.guard import add_security_headers, guard
+from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
+from tarsd.api.peers import is_loopback
 from tarsd.api.replies import tell_errors
 from tarsd.api.running import RUNNING, Running, count_requests
 from tarsd.api.services import SERVICES, SETTINGS, ApiServices
+from tarsd.api.sockets import OPEN_SOCKETS, OpenSockets
 from tarsd.api.spool import Spool
-from tarsd.api.ws import OPEN_SOCKETS, OpenSockets
 from tarsd.config import Api
 from tarsd.errors import ConfigError
+from tarsd.gossip.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +50,14 @@ class ApiServer:
         self._settings = settings
         self._services = services
         self._running = Running()
-        self._sockets = OpenSockets()
+        self._sockets = OpenSockets(services)
+        self._telling: asyncio.Task[None] | None = None
+        self._happenings = Happenings(services.members)
+        self._unsubscribe: Callable[[], None] = lambda: None
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self.url = ""
+        self.port = 0  # while it listens
 
     async def start(self) -> int:
         """Listen and return the bound port; raises `ConfigError` when that cannot be done."""
@@ -71,17 +80,24 @@ class ApiServer:
             await self._runner.cleanup()
             where = f"{self._settings.listen}:{self._settings.port}"
             raise ConfigError(f"api.listen, api.port: cannot listen on {where}: {error.strerror or error}") from error
-        port = int(self._runner.addresses[0][1])
-        self.url = _url(self._settings, port)
+        self._unsubscribe = self._services.subscribe(self._member_changed)
+        self._telling = asyncio.create_task(self._sockets.run(), name="peers for clients")
+        self.port = int(self._runner.addresses[0][1])
+        self.url = _url(self._settings, self.port)
         await asyncio.to_thread(_write_address, self._address_file, self.url)
         log.info("chat page and API at %s", self.url)
-        return port
+        return self.port
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Take no new connections, give running answers `drain_s` to end, then close all."""
         if self._runner is None or self._site is None:
             return
         self._address_file.unlink(missing_ok=True)
+        self._unsubscribe()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait({self._telling})
+        self._happenings.close()
         await self._site.stop()
         await self._sockets.close(idle_only=True)
         if not await self._running.wait_quiet(drain_s):
@@ -89,6 +105,10 @@ class ApiServer:
         await self._sockets.close(idle_only=False)
         await self._runner.cleanup()
         self._runner = self._site = None
+
+    def _member_changed(self, member: Member) -> None:
+        self._happenings.note(member)
+        self._sockets.members_changed()
 
     @property
     def _address_file(self) -> Path:
@@ -100,10 +120,11 @@ class ApiServer:
         app[SETTINGS] = self._settings
         app[RUNNING] = self._running
         app[OPEN_SOCKETS] = self._sockets
+        app[HAPPENINGS] = self._happenings
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (ws, completions, documents, watching, page_files, manual):
+        for module in (ws, completions, documents, watching, trust, page_files, manual):
             app.add_routes(module.routes())
         return app
 

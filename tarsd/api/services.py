@@ -6,7 +6,7 @@ The API decides nothing about questions or members; it turns HTTP and WebSocket 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from tarsd.dispatch import Upload
 from tarsd.gossip.member import Member
 from tarsd.host.events import Event, Question
 from tarsd.names import NodeId, TraceId, Zone
+from tarsd.passes import PassBook
 
 ItemT_co = TypeVar("ItemT_co", bound=msgspec.Struct, covariant=True)
 
@@ -64,8 +65,28 @@ class DispatchLike(Protocol):
         ...
 
 
+class TrustLike(Protocol):
+    """What decides about trust; `tarsd.roles.trust` is the real one. Reports are structs, told as JSON."""
+
+    async def revoke(self, name: str, reason: str = "") -> msgspec.Struct:
+        """Throw a node out for good."""
+        ...
+
+    async def rotate(self) -> msgspec.Struct:
+        """Replace the authorities, or go on with that."""
+        ...
+
+    async def rotation(self) -> msgspec.Struct:
+        """Return how far that is."""
+        ...
+
+
 def _no_problems() -> list[str]:
     return []
+
+
+def _nothing_changes(callback: Callable[[Member], None]) -> Callable[[], None]:
+    return lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +95,12 @@ class ApiServices:
 
     `models`: names of the chat models alive in the cluster. `invite`: makes a join token for a zone, valid so many
     seconds. `metrics_text`: the Prometheus exposition. `problems`: why the node is not healthy; empty = healthy.
+    `subscribe`: calls back with each member that changed, until what it returns is called.
+    `passes`: which passes of other nodes' sessions open the chat here.
     `data_dir`: uploads are spooled below it, and `api.url` there tells the CLI the bound address.
-    `admin_token` opens invite and nightly. `access_token` opens everything else where the API listens beyond
-    loopback; where it is empty there, only the admin token opens anything.
+    `trust`: revokes nodes and replaces authorities.
+    `admin_token` opens invite, nightly, revoke and rotate. `access_token` opens everything else where the API listens
+    beyond loopback; where it is empty there, only the admin token opens anything.
     """
 
     node_name: str
@@ -91,6 +115,9 @@ class ApiServices:
     admin_token: str
     access_token: str = ""
     problems: Callable[[], list[str]] = _no_problems
+    trust: TrustLike | None = None
+    subscribe: Callable[[Callable[[Member], None]], Callable[[], None]] = _nothing_changes
+    passes: PassBook = field(default_factory=PassBook)
 
 
 SERVICES = web.AppKey("services", ApiServices)

@@ -5,19 +5,22 @@ Rules
 2. Another conversation id starts with no turns.
 3. A session outlives its connection by `KEEP_S`, so that a phone that slept goes on where it was; then it is dropped.
 4. At most `MAX_SESSIONS` are kept; the one unused longest goes first.
+5. The answer that ended last is kept whole with its session: a reader who lost the end of it gets just that.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from tarsd.api.messages import MAX_TURN_CHARACTERS, MAX_TURNS, PastTurn
 from tarsd.calls import Turn
-from tarsd.names import ConversationId
+from tarsd.host.events import DoneEvent
+from tarsd.names import AnswerId, ConversationId
 
-MAX_TURNS = 8
-MAX_TURN_CHARACTERS = 8_000
 MAX_SESSIONS = 64
 KEEP_S = 15 * 60.0
 
@@ -27,6 +30,14 @@ def new_conversation() -> ConversationId:
     return ConversationId(secrets.token_urlsafe(16))
 
 
+class Ended(NamedTuple):
+    """A whole answer and its last event."""
+
+    answer: AnswerId
+    text: str
+    done: DoneEvent
+
+
 @dataclass
 class Session:
     """One open chat."""
@@ -34,6 +45,19 @@ class Session:
     conversation: ConversationId
     turns: deque[Turn] = field(default_factory=lambda: deque(maxlen=MAX_TURNS))
     used_s: float = 0.0
+    ended: Ended | None = None
+
+    def replace_turns(self, turns: Iterable[PastTurn]) -> None:
+        """Take what a client brings along: it may have been elsewhere in between, so it knows better."""
+        self.turns.clear()
+        self.turns.extend(Turn(question=turn.question, answer=turn.answer) for turn in turns)
+
+    def rest_of(self, answer: str, shown: str) -> Ended | None:
+        """Return the end of the answer that ended last, when it is that one and goes on from `shown` (rule 5)."""
+        ended = self.ended
+        if ended is None or ended.answer != answer or not ended.text.startswith(shown):
+            return None
+        return ended._replace(text=ended.text[len(shown) :])
 
     def remember(self, question: str, answer: str) -> None:
         """Add an exchange; the oldest falls out (rule 1). An answer that never began is no exchange."""

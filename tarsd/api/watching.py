@@ -1,5 +1,6 @@
 """Watching and running a cluster: members, status, nightly jobs, invitations, metrics, health.
 
+GET /api/members?watch=1 is a stream of what happens, see `happenings`.
 GET /api/status is this node's own account; ?cluster=1 asks every member that is alive, each with its own deadline, and
 tells for those that did not answer why.
 """
@@ -7,13 +8,17 @@ tells for those that did not answer why.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from tarsd import calls, errors
-from tarsd.api.replies import json_reply, ndjson, only_item, read_json
+from tarsd.api.happenings import HAPPENINGS, Happening
+from tarsd.api.replies import json_reply, ndjson, only_item, read_json, send
 from tarsd.api.services import SERVICES, ApiServices
 from tarsd.gossip.member import Member, State
 from tarsd.names import NodeId, Zone
@@ -51,11 +56,30 @@ def member_view(member: Member) -> dict[str, Any]:
     return view
 
 
-async def members(request: web.Request) -> web.Response:
-    """GET /api/members."""
+def _members_body(services: ApiServices, members: Iterable[Member]) -> dict[str, Any]:
+    found = sorted(members, key=lambda member: (not member.is_self, member.name))
+    return {"node": services.node_name, "members": [member_view(member) for member in found]}
+
+
+async def members(request: web.Request) -> web.StreamResponse:
+    """GET /api/members[?watch=1]: this node first. With watch, a line of JSON whenever something changed."""
     services = request.app[SERVICES]
-    found = sorted(services.members(), key=lambda member: (not member.is_self, member.name))
-    return json_reply({"node": services.node_name, "members": [member_view(member) for member in found]})
+    if request.query.get("watch", "") in ("", "0"):
+        return json_reply(_members_body(services, services.members()))
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    async with aclosing(request.app[HAPPENINGS].watch()) as stream:
+        async for found, told in stream:
+            if not response.prepared:
+                await response.prepare(request)
+            await send(response, _watched(services, found, told))
+    if not response.prepared:
+        raise errors.Unavailable("this node is stopping")
+    await response.write_eof()
+    return response
+
+
+def _watched(services: ApiServices, found: Iterable[Member], told: list[Happening]) -> bytes:
+    return msgspec.json.encode(_members_body(services, found) | {"at": time.time(), "happenings": told}) + b"\n"
 
 
 async def status(request: web.Request) -> web.Response:

@@ -1,25 +1,37 @@
 """The chat WebSocket `/ws`: JSON text messages, one answer at a time.
 
-From the reader
-    {"type": "ask", "text": "…", "conversation": "…", "language": "es"}   conversation and language may be left out
+From the reader; all but `type`, `text` and (to resume) `answer` may be left out
+    {"type": "ask", "text", "conversation", "language": "es", "answer", "turns": [{"question", "answer"}, …]}
+    {"type": "resume", "answer", "text", "conversation", "language", "turns", "shown": "the text that the reader has",
+     "sources": ["passage of each source"]}
     {"type": "stop"}                                                        end the running answer
 
 To the reader
-    {"type": "session", "conversation": "…", "node": "pc1", "version": "…"}   first, and when the conversation changes
-    {"type": "route" | "sources" | "token" | "notice" | "done" | "error", …}   the events of `tarsd.host.events`
-    {"type": "stopped"}                                                        instead of `done`, after a stop
+    {"type": "session", "conversation", "node": "pc1", "version", "peers": ["http://…"], "pass"}   first, and when the
+                                                                            conversation changes
+    {"type": "answer" | "route" | "sources" | "token" | "notice" | "done" | "error", …}   events of `tarsd.host.events`
+    {"type": "stopped"}                                                     instead of `done`, after a stop
+    {"type": "beat"}                                                        an answer runs, there is nothing to say
+    {"type": "peers", "peers": […]}                                         the session's peers have changed
 
 Rules
 1. Each `ask` ends in exactly one `done`, `error` or `stopped`; an `ask` during an answer stops that one first.
 2. The session keeps the recent turns, so a client sends only its new question; a stopped answer counts as far as shown.
+   A client that had the conversation at another node sends its `turns` along: they replace what is kept here.
 3. A message that is not of these shapes counts as an `ask`: its `error` names the field, and the connection stays.
 4. Closing the connection cancels the answer. A reader that takes nothing for `SEND_S` counts as gone.
-5. Messages are bounded by `MAX_MESSAGE_BYTES`, connections by `MAX_CONNECTIONS`.
+5. Messages are bounded by `MAX_MESSAGE_BYTES`, connections by `sockets.MAX_CONNECTIONS`.
+6. `resume` goes on with an answer whose node was lost, at any node: all that the lost one knew of it comes from the
+   client, and only what follows `shown` is streamed. Where the answer ended here before its reader was lost, just its
+   end is sent.
+7. While an answer runs the reader hears something each `BEAT_S`. Nothing for `SILENCE_S`: the node is lost, whatever
+   TCP says; a client then goes to one of `peers`, with its pass as subprotocol: `tarsd, tarsd.pass.<pass>`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from contextlib import aclosing
@@ -28,50 +40,36 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from tarsd import errors
-from tarsd.api.messages import Ask, FromReader, SessionEvent, StoppedEvent, ToReader
-from tarsd.api.replies import SEND_S, decode_json
+from tarsd.api.messages import (
+    BEAT_S,
+    PROTOCOL,
+    Ask,
+    BeatEvent,
+    FromReader,
+    PeersEvent,
+    Resume,
+    SessionEvent,
+    Stop,
+    StoppedEvent,
+    ToReader,
+)
+from tarsd.api.replies import SEND_S, decode_json, with_beats
 from tarsd.api.running import RUNNING
 from tarsd.api.services import SERVICES
-from tarsd.api.session import Session, Sessions, new_conversation
-from tarsd.host.events import DoneEvent, ErrorEvent, Question, TokenEvent
-from tarsd.names import ConversationId
+from tarsd.api.session import Ended, Session, new_conversation
+from tarsd.api.sockets import OPEN_SOCKETS
+from tarsd.host.events import AnswerEvent, DoneEvent, ErrorEvent, Question, TokenEvent
+from tarsd.names import AnswerId, ConversationId, RecordId
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 256 * 1024
-MAX_CONNECTIONS = 128
+MAX_MESSAGE_BYTES = 1024 * 1024  # a question with all its turns and a long answer's text
 FINISH_S = 1.0  # given to an answer for its end after `done`, before the next question cancels it
 HEARTBEAT_S = 20.0  # a phone that left the house is noticed within 1.5 of these
 
 
 class _ReaderGoneError(Exception):
     """The reader closed the connection or takes no data."""
-
-
-class OpenSockets:
-    """The open chat connections of this node."""
-
-    def __init__(self) -> None:
-        self.sessions = Sessions()
-        self._open: set[ChatConnection] = set()
-
-    def add(self, connection: ChatConnection) -> None:
-        """Count a connection; raises `Overloaded` at the bound (rule 5)."""
-        if len(self._open) >= MAX_CONNECTIONS:
-            raise errors.Overloaded(f"{MAX_CONNECTIONS} chats are open here already", retry_after_s=5.0)
-        self._open.add(connection)
-
-    def discard(self, connection: ChatConnection) -> None:
-        """Count a connection no more."""
-        self._open.discard(connection)
-
-    async def close(self, *, idle_only: bool) -> None:
-        """Close the connections, or those without an answer, with "going away": clients reconnect elsewhere."""
-        leaving = [one for one in self._open if not (idle_only and one.answering)]
-        await asyncio.gather(*(one.close(WSCloseCode.GOING_AWAY) for one in leaving))
-
-
-OPEN_SOCKETS = web.AppKey("open_sockets", OpenSockets)
 
 
 class ChatConnection:
@@ -81,8 +79,10 @@ class ChatConnection:
         self._socket = socket
         self._services = app[SERVICES]
         self._running = app[RUNNING]
-        self._sessions = app[OPEN_SOCKETS].sessions
-        self._session = self._sessions.open(new_conversation(), time.monotonic())
+        self._sockets = app[OPEN_SOCKETS]
+        self._session = self._sockets.sessions.open(new_conversation(), time.monotonic())
+        self._pass = ""
+        self._told_peers: list[str] = []
         self._answer: asyncio.Task[None] | None = None
         self._told_end = False
 
@@ -93,6 +93,7 @@ class ChatConnection:
 
     async def run(self) -> None:
         """Serve the reader until one side closes; cancelling ends the running answer."""
+        self._pass = self._sockets.passes.give()
         try:
             await self._send_session()
             async for message in self._socket:
@@ -103,7 +104,16 @@ class ChatConnection:
         except _ReaderGoneError:
             log.debug("a reader left")
         finally:
+            self._sockets.passes.end(self._pass)
             await self._end_answer()
+
+    async def tell_peers(self, peers: list[str]) -> None:
+        """Tell the reader where else it can go, if that is news to it."""
+        if not self._pass or peers == self._told_peers:
+            return
+        self._told_peers = peers
+        with contextlib.suppress(_ReaderGoneError):
+            await self._send(PeersEvent(peers))
 
     async def close(self, code: WSCloseCode) -> None:
         """Close with `code`; a reader that does not answer the close is dropped after 1 s."""
@@ -120,7 +130,7 @@ class ChatConnection:
             await self._refuse(error)
             return
         await self._stop()
-        if isinstance(message, Ask):
+        if not isinstance(message, Stop):
             await self._start(message)
 
     async def _refuse(self, error: errors.InvalidInput) -> None:
@@ -128,14 +138,25 @@ class ChatConnection:
         await self._stop()
         await self._send(_refusal(error))
 
-    async def _start(self, ask: Ask) -> None:
-        wanted = ConversationId(ask.conversation) or self._session.conversation
+    async def _start(self, asked: Ask | Resume) -> None:
+        wanted = ConversationId(asked.conversation) or self._session.conversation
         changed = wanted != self._session.conversation
-        self._session = self._sessions.open(wanted, time.monotonic())
+        self._session = session = self._sockets.sessions.open(wanted, time.monotonic())
         if changed:
             await self._send_session()
+        if isinstance(asked, Resume) and (rest := session.rest_of(asked.answer, asked.shown)):
+            await self._send_rest(rest)
+            return
+        if asked.turns is not None:
+            session.replace_turns(asked.turns)
         self._told_end = False
-        self._answer = asyncio.create_task(self._answer_to(ask, self._session), name="answer")
+        self._answer = asyncio.create_task(self._answer_to(asked, session), name="answer")
+
+    async def _send_rest(self, rest: Ended) -> None:
+        await self._send(AnswerEvent(rest.answer))
+        if rest.text:
+            await self._send(TokenEvent(rest.text))
+        await self._send(rest.done)
 
     async def _stop(self) -> None:
         if self.answering and not self._told_end:
@@ -153,27 +174,41 @@ class ChatConnection:
             await asyncio.wait({self._answer})
             self._answer = None
 
-    async def _answer_to(self, ask: Ask, session: Session) -> None:
+    async def _answer_to(self, asked: Ask | Resume, session: Session) -> None:
+        shown = [asked.shown] if isinstance(asked, Resume) else []
         question = Question(
-            text=ask.text, conversation=session.conversation, turns=tuple(session.turns), language=ask.language
+            text=asked.text,
+            conversation=session.conversation,
+            turns=tuple(session.turns),
+            language=asked.language,
+            answer=AnswerId(asked.answer),
+            shown="".join(shown),
+            sources=tuple(map(RecordId, asked.sources)) if isinstance(asked, Resume) else (),
         )
-        shown: list[str] = []
         try:
             with self._running:
-                await self._relay(question, shown)
+                await self._relay(question, shown, session)
         except _ReaderGoneError:
             log.debug("a reader left in the middle of an answer")
         finally:
-            session.remember(ask.text, "".join(shown))
+            session.remember(asked.text, "".join(shown))
 
-    async def _relay(self, question: Question, shown: list[str]) -> None:
+    async def _relay(self, question: Question, shown: list[str], session: Session) -> None:
+        answer = question.answer
         try:
-            async with aclosing(self._services.host.ask(question)) as events:
+            async with aclosing(with_beats(self._services.host.ask(question), BEAT_S)) as events:
                 async for event in events:
-                    if isinstance(event, TokenEvent):
-                        shown.append(event.text)
+                    match event:
+                        case None if self._told_end:
+                            continue
+                        case AnswerEvent():
+                            answer = event.answer
+                        case TokenEvent():
+                            shown.append(event.text)
+                        case DoneEvent():
+                            session.ended = Ended(answer, "".join(shown), event)
                     self._told_end = isinstance(event, DoneEvent | ErrorEvent)
-                    await self._send(event)
+                    await self._send(event or BeatEvent())
             if not self._told_end:
                 raise errors.Unavailable("the answer ended without its last part")
         except _ReaderGoneError:
@@ -186,7 +221,11 @@ class ChatConnection:
                 await self._send(_refusal(error))
 
     async def _send_session(self) -> None:
-        await self._send(SessionEvent(self._session.conversation, self._services.node_name, self._services.version))
+        self._told_peers = self._sockets.peers()
+        services = self._services
+        await self._send(
+            SessionEvent(self._session.conversation, services.node_name, services.version, self._told_peers, self._pass)
+        )
 
     async def _send(self, event: ToReader) -> None:
         """Send one event; waits while the reader is slow, raises `_ReaderGoneError` (rule 4)."""
@@ -198,15 +237,17 @@ class ChatConnection:
 
 
 def _refusal(error: BaseException) -> ErrorEvent:
-    name, sentence = errors.to_wire(error)
+    name, sentence, retry_after_s = errors.to_wire(error)
     if isinstance(error, errors.InvalidInput):
         name = "InvalidInput"
-    return ErrorEvent(name=name, sentence=sentence, retry_after_s=getattr(error, "retry_after_s", 0.0))
+    return ErrorEvent(name=name, sentence=sentence, retry_after_s=retry_after_s)
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """GET /ws."""
-    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, timeout=2.0)
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, timeout=2.0, protocols=(PROTOCOL,)
+    )
     if not socket.can_prepare(request):
         raise errors.InvalidInput("Upgrade: /ws speaks WebSocket only")
     sockets = request.app[OPEN_SOCKETS]

@@ -1,25 +1,38 @@
-"""One question over the chat WebSocket, and its answer as a person or a program reads it."""
+"""An answer as a person or a program reads it: its text as output, everything about it as remarks.
+
+Rules
+1. The output is the answer's text, unbroken, also when its node was lost in the middle: `tarsd ask > file` is whole.
+2. A remark that comes in the middle begins on a line of its own only where both are seen on one terminal.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-import aiohttp
 import msgspec
 
 from tarsd import errors
-from tarsd.api.messages import Ask, SessionEvent, Stop, StoppedEvent, ToReader
+from tarsd.api.messages import BeatEvent, PeersEvent, SessionEvent, StoppedEvent
 from tarsd.cli import exits
 from tarsd.cli.language import Texts
+from tarsd.cli.talk import Heard, MovedEvent
 from tarsd.cli.terminal import printable, styled
-from tarsd.host.events import DoneEvent, ErrorEvent, NoticeEvent, RouteEvent, Source, SourcesEvent, TokenEvent
+from tarsd.host.events import (
+    AnswerEvent,
+    DoneEvent,
+    ErrorEvent,
+    NoticeEvent,
+    RouteEvent,
+    Source,
+    SourcesEvent,
+    TokenEvent,
+)
 
 
 class Printer:
-    """Prints the events of one answer: the text and its sources as output, everything about them as remarks."""
+    """Prints the events of one answer."""
 
     def __init__(self, texts: Texts, *, as_json: bool = False) -> None:
         self._texts = texts
@@ -28,7 +41,7 @@ class Printer:
         self._told: set[str] = set()
         self._in_text = False
 
-    def show(self, event: ToReader) -> None:
+    def show(self, event: Heard) -> None:
         """Print one event."""
         if self._as_json:
             print(msgspec.json.encode(event).decode(), flush=True)
@@ -41,15 +54,22 @@ class Printer:
                 self._sources = event.sources
             case NoticeEvent():
                 self._told.add(event.text)
-                self._remark(event.text, "yellow")
+                self._aside(event.text, "yellow")
+            case MovedEvent():
+                if event.lost != event.node:
+                    self._aside(self._texts.moved.format(lost=event.lost, node=event.node), "yellow")
             case DoneEvent():
                 self._end(event)
             case ErrorEvent():
                 self._remark(f"tarsd: {event.sentence}", "red")
             case StoppedEvent():
                 self._remark(self._texts.stopped, "dim")
-            case RouteEvent() | SessionEvent():
+            case AnswerEvent() | RouteEvent() | SessionEvent() | PeersEvent() | BeatEvent():
                 pass
+
+    def cut(self) -> None:
+        """The answer ends here, without a last event."""
+        self._break()
 
     def _end(self, done: DoneEvent) -> None:
         self._break()
@@ -66,6 +86,12 @@ class Printer:
             if reason not in self._told:
                 self._remark(self._texts.degraded.format(reason=reason), "yellow")
 
+    def _aside(self, text: str, style: str) -> None:
+        """Print a remark in the middle of the text (rule 2)."""
+        if sys.stdout.isatty():
+            self._break()
+        print(styled(printable(text), style, sys.stderr), file=sys.stderr, flush=True)
+
     def _remark(self, text: str, style: str) -> None:
         self._break()
         print(styled(printable(text), style, sys.stderr), file=sys.stderr, flush=True)
@@ -76,39 +102,23 @@ class Printer:
         self._in_text = False
 
 
-class Line(Protocol):
-    """An open chat connection."""
-
-    async def send_str(self, data: str) -> None:
-        """Send a message; raises `ConnectionError` when the connection is gone."""
-
-    def __aiter__(self) -> AsyncIterator[aiohttp.WSMessage]: ...
-
-
-async def converse(socket: Line, ask: Ask, printer: Printer) -> int:
-    """Send a question, print its answer, return its exit code. Raises `PeerLost` when the connection ends first."""
+async def print_answer(events: AsyncGenerator[Heard, None], printer: Printer) -> int:
+    """Print the events of one answer and return its exit code; raises `TarsdError` when every node is lost."""
+    code = exits.FAILED
     try:
-        await socket.send_str(msgspec.json.encode(ask).decode())
-    except ConnectionError as error:
-        raise errors.PeerLost(f"the question could not be sent: {error}") from error
-    async for message in socket:
-        if message.type is not aiohttp.WSMsgType.TEXT:
-            break
-        event: ToReader = msgspec.json.decode(message.data, type=ToReader)
-        printer.show(event)
-        match event:
-            case DoneEvent():
-                return exits.OK
-            case StoppedEvent():
-                return exits.INTERRUPTED
-            case ErrorEvent():
-                return exits.code_of(errors.from_wire(event.name, event.sentence))
-            case _:
-                pass
-    raise errors.PeerLost("the node closed the connection before the answer was complete")
-
-
-async def stop(socket: Line) -> None:
-    """Ask the node to end the running answer; `converse` then returns. A connection that is gone has ended it."""
-    with contextlib.suppress(ConnectionError):
-        await socket.send_str(msgspec.json.encode(Stop()).decode())
+        async with aclosing(events):
+            async for event in events:
+                printer.show(event)
+                match event:
+                    case DoneEvent():
+                        code = exits.OK
+                    case StoppedEvent():
+                        code = exits.INTERRUPTED
+                    case ErrorEvent():
+                        code = exits.code_of(errors.from_wire(event.name, event.sentence))
+                    case _:
+                        pass
+    except errors.TarsdError:
+        printer.cut()
+        raise
+    return code

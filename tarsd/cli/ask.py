@@ -7,10 +7,11 @@ import asyncio
 import signal
 import sys
 
-from tarsd.api.messages import MAX_QUESTION_CHARACTERS, Ask
-from tarsd.cli.answers import Printer, converse, stop
+from tarsd.api.messages import MAX_QUESTION_CHARACTERS
+from tarsd.cli.answers import Printer, print_answer
 from tarsd.cli.client import ApiClient, target_of
-from tarsd.cli.language import texts_for
+from tarsd.cli.language import Texts, texts_for
+from tarsd.cli.talk import Talk
 from tarsd.errors import InvalidInput
 
 
@@ -19,30 +20,36 @@ def ask(args: argparse.Namespace) -> int:
     text = " ".join(args.text) or ("" if sys.stdin.isatty() else sys.stdin.read(MAX_QUESTION_CHARACTERS + 1))
     if not text.strip():
         raise InvalidInput('there is no question: tarsd ask "…"')
-    texts = texts_for(args.lang)
-    question = Ask(text=text.strip(), conversation=args.conversation, language=texts.code)
-    return asyncio.run(_ask(args, question, Printer(texts, as_json=args.json)))
+    return asyncio.run(_ask(args, text.strip(), texts_for(args.lang)))
 
 
-async def _ask(args: argparse.Namespace, question: Ask, printer: Printer) -> int:
-    async with ApiClient(target_of(args)) as client, client.chat() as socket:
-        answering = asyncio.create_task(converse(socket, question, printer))
-        interrupts = 0
-
-        def interrupt() -> None:
-            nonlocal interrupts
-            interrupts += 1
-            if interrupts > 1:
-                answering.cancel()  # the node does not answer: leave without its word
-            else:
-                stopping.append(asyncio.ensure_future(stop(socket)))
-
-        stopping: list[asyncio.Future[None]] = []
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+async def _ask(args: argparse.Namespace, text: str, texts: Texts) -> int:
+    async with ApiClient(target_of(args)) as client:
+        talk = client.talk(conversation=args.conversation, language=texts.code)
         try:
-            return await answering
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            return await _answered(talk, text, Printer(texts, as_json=args.json))
         finally:
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-            await asyncio.gather(*stopping, return_exceptions=True)
+            await talk.close()
+
+
+async def _answered(talk: Talk, text: str, printer: Printer) -> int:
+    answering = asyncio.create_task(print_answer(talk.ask(text), printer))
+    interrupts = 0
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            answering.cancel()  # the node does not answer: leave without its word
+        else:
+            stopping.append(asyncio.ensure_future(talk.stop()))
+
+    stopping: list[asyncio.Future[None]] = []
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        return await answering
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        await asyncio.gather(*stopping, return_exceptions=True)

@@ -1,7 +1,8 @@
 """Talks to a node's client API on behalf of a command.
 
 Which node: `--api`, else TARSD_API, else the local one, whose address and tokens stand in its config and data folder.
-Every wait has an end: connecting 5 s, and an answer or stream that stays silent for 30 s (a beat comes every 5 s).
+Every wait has an end: connecting 5 s, and an answer or stream that stays silent for 30 s (a beat comes every 5 s); what
+ends a chat is decided by `talk`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ import aiohttp
 import msgspec
 
 from tarsd import errors
+from tarsd.api.messages import PASS_PREFIX, PROTOCOL
+from tarsd.cli.talk import Talk
 from tarsd.config import Config, find_config, load_config
 
 Params = Mapping[str, str | int]
@@ -26,6 +29,7 @@ Params = Mapping[str, str | int]
 CONNECT_S = 5.0
 SILENCE_S = 30.0
 HEARTBEAT_S = 10.0
+MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -118,15 +122,34 @@ class ApiClient:
                     raise _refused(item)
                 yield item
 
+    def talk(self, *, conversation: str = "", language: str = "") -> Talk:
+        """Return a talk that begins at this node."""
+        return Talk(self._target.url, self._chat, conversation=conversation, language=language)
+
     @asynccontextmanager
-    async def chat(self) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:
-        """Open the chat WebSocket; a node that goes silent ends it within 1.5 heartbeats."""
-        with self._told():
-            socket = await self._open_session().ws_connect("ws", heartbeat=HEARTBEAT_S, max_msg_size=4 * 1024 * 1024)
-        try:
-            yield socket
-        finally:
-            await socket.close()
+    async def _chat(self, url: str, passes: Sequence[str]) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:
+        """Open the chat of this node, or of another one; raises `TarsdError`.
+
+        Another one is shown the passes; this node's own token and certificate are for this node alone.
+        """
+        home = url == self._target.url
+        headers = {"Authorization": f"Bearer {self._target.token}"} if self._target.token and home else {}
+        shown = [PROTOCOL, *(PASS_PREFIX + one for one in passes)] if passes else []
+        connector = aiohttp.TCPConnector(ssl=_trust(self._target) if home else True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            with _Told(url):
+                socket = await session.ws_connect(
+                    f"{url}/ws",
+                    headers=headers,
+                    protocols=shown,
+                    heartbeat=HEARTBEAT_S,
+                    max_msg_size=MAX_EVENT_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                )
+            try:
+                yield socket
+            finally:
+                await socket.close()
 
     @asynccontextmanager
     async def _request(
@@ -188,7 +211,7 @@ async def _error_in(response: aiohttp.ClientResponse) -> errors.TarsdError:
 
 def _refused(body: dict[str, Any]) -> errors.TarsdError:
     error = body["error"]
-    return errors.from_wire(str(error["name"]), str(error["message"]))
+    return errors.from_wire(str(error["name"]), str(error["message"]), float(error.get("retry_after_s", 0.0)))
 
 
 def _trust(target: Target) -> ssl.SSLContext | bool:

@@ -18,6 +18,7 @@ class Texts(NamedTuple):
     degraded: str
     stopped: str
     cut: str
+    moved: str
     chat_welcome: str
     chat_help: str
     chat_new: str
@@ -45,6 +46,7 @@ ENGLISH = Texts(
     degraded="not at its best: {reason}",
     stopped="(stopped)",
     cut="the answer was cut off: {reason}",
+    moved="{lost} does not answer; {node} goes on.",
     chat_welcome="Chat with {node}. Ctrl-C stops an answer, Ctrl-D ends the chat, /help shows more.",
     chat_help="/new  start a new conversation\n/quit end the chat",
     chat_new="A new conversation.",
@@ -79,6 +81,7 @@ SPANISH = Texts(
     degraded="no está al completo: {reason}",
     stopped="(detenido)",
     cut="la respuesta se ha cortado: {reason}",
+    moved="{lost} no responde; sigue {node}.",
     chat_welcome="Chat con {node}. Ctrl-C detiene una respuesta, Ctrl-D termina, /help muestra más.",
     chat_help="/new  empezar otra conversación\n/quit terminar",
     chat_new="Una conversación nueva.",

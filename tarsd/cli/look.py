@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +13,9 @@ import msgspec
 from tarsd.cli.client import ApiClient, target_of
 from tarsd.cli.exits import FAILED, OK
 from tarsd.cli.language import texts_for
+from tarsd.cli.members_view import STATE_STYLES
 from tarsd.cli.terminal import printable, styled, table
-
-WATCH_S = 1.0
-_STATE_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
+from tarsd.cli.watch import watch
 
 
 def search(args: argparse.Namespace) -> int:
@@ -38,29 +36,15 @@ def search(args: argparse.Namespace) -> int:
 
 
 def members(args: argparse.Namespace) -> int:
-    """List the members, once or until Ctrl-C."""
-    if not args.watch:
-        found = asyncio.run(_get(args, "/api/members"))
-        if args.json:
-            _print_json(found)
-        else:
-            print(members_table(found["members"]))
-        return OK
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_watch(args))
+    """List the members once; --watch is another matter."""
+    if args.watch:
+        return watch(args)
+    found = asyncio.run(_get(args, "/api/members"))
+    if args.json:
+        _print_json(found)
+    else:
+        print(members_table(found["members"]))
     return OK
-
-
-async def _watch(args: argparse.Namespace) -> None:
-    async with ApiClient(target_of(args)) as client:
-        while True:
-            found = await client.json("GET", "/api/members")
-            if args.json:
-                _print_json(found)
-            else:
-                screen = "\x1b[H\x1b[2J" if sys.stdout.isatty() else ""
-                print(screen + members_table(found["members"]) + "\n", flush=True)
-            await asyncio.sleep(WATCH_S)
 
 
 def members_table(found: list[dict[str, Any]]) -> str:
@@ -118,7 +102,8 @@ def _told_entry(entry: Mapping[str, Any]) -> str:
     if entry["status"]:
         return _told(entry["status"])
     return (
-        styled(entry["name"], "bold") + f"  {styled(entry['state'], _STATE_STYLES[entry['state']])}\n  {entry['error']}"
+        styled(entry["name"], "bold")
+        + f"  {styled(entry['state'], STATE_STYLES.get(entry['state'], 'dim'))}\n  {entry['error']}"
     )
 
 

@@ -131,13 +131,38 @@ def _add_cluster_commands(add: _Adder) -> None:
     join.add_argument(
         "--seed", metavar="HOST:PORT", action="append", default=[], help="where the inviting PC is, if it is not found"
     )
+    revoke = add(
+        "revoke",
+        "trust:revoke",
+        "Throw a PC out of the cluster, for good. It was stolen, sold, or does what it should not: the others "
+        "refuse it within seconds. It cannot come back; joining again makes it another node. What it has on its "
+        "disk stays there: a core PC has copies of all documents. If somebody else may have its disk, `tarsd "
+        "rotate` afterwards. Run it on any other core PC; it needs the right to read admin.token in the data "
+        "folder.",
+        'tarsd revoke pc3\ntarsd revoke pc3 --reason "stolen on the train"\ntarsd revoke --yes lab1',
+    )
+    revoke.add_argument("name", metavar="NAME", help="name or id of the node, as `tarsd members` shows it")
+    revoke.add_argument("--reason", default="", metavar="TEXT", help="why; every PC keeps and shows it")
+    revoke.add_argument("--yes", action="store_true", help="do not ask first")
+    rotate = add(
+        "rotate",
+        "trust:rotate",
+        "Replace the keys that make certificates, and retire the old ones. Do it when a core PC was lost: it held "
+        "them. Three steps, each confirmed by every PC that is on: install, use, remove. Nothing is interrupted. A "
+        "PC that is off gets what it missed when it returns. If a step fails, run it again: it goes on there. Run "
+        "it where the root key is: on the PC where `tarsd init` was run.",
+        "tarsd rotate --status\ntarsd rotate\ntarsd rotate --yes",
+    )
+    rotate.add_argument("--status", action="store_true", help="only show how far it is, and who takes part")
+    rotate.add_argument("--yes", action="store_true", help="do not ask first")
 
 
 def _add_people_commands(add: _Adder) -> None:
     ask = add(
         "ask",
         "ask:ask",
-        "Ask one question; the answer streams, its sources follow. Ctrl-C stops the answer.",
+        "Ask one question; the answer streams, its sources follow. Ctrl-C stops the answer. When the node is lost in "
+        "the middle, another one goes on.",
         'tarsd ask "¿Cuándo vence el seguro del coche?"\necho "Summarise the boiler manual" | tarsd ask\n'
         'tarsd ask --json "…" | jq',
     )
@@ -146,7 +171,8 @@ def _add_people_commands(add: _Adder) -> None:
     chat = add(
         "chat",
         "chat:chat",
-        "A conversation in the terminal. Ctrl-C stops an answer, Ctrl-D ends the chat.",
+        "A conversation in the terminal. Ctrl-C stops an answer, Ctrl-D ends the chat. When the node is lost, another "
+        "one goes on.",
         "tarsd chat",
     )
     chat.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
@@ -174,9 +200,10 @@ def _add_watching_commands(add: _Adder) -> None:
         "members",
         "look:members",
         "List the PCs of the cluster as this node sees them.",
-        "tarsd members\ntarsd members --watch",
+        "tarsd members\ntarsd members --watch\ntarsd members --watch | tee members.log",
     )
-    members.add_argument("--watch", action="store_true", help="keep showing, once a second, until Ctrl-C")
+    members.add_argument("--watch", action="store_true", help="show what happens and why, as it happens, until Ctrl-C")
+    members.add_argument("--addresses", action="store_true", help="with --watch: show all addresses of each PC too")
     status = add(
         "status", "look:status", "Show how this node is, or all of them.", "tarsd status\ntarsd status --cluster"
     )

@@ -134,7 +134,7 @@ class Documents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[memory]: records and their copies."""
 
-    # how often missing records are asked of peers
+    # how often a peer that has something new is asked for it; the first time at once
     pull_s: Annotated[float, Meta(ge=0.1, le=3600)] = 2.0
 
 

@@ -1,36 +1,40 @@
 """Takes a call to whoever can serve it: this node or a peer; the only way between roles.
 
-Rules
+Rules (those of one call are in `dispatch.call`)
 1. Candidates come from `routing.rank`, freshly for each attempt; nobody is asked twice in one call.
-2. `Unavailable` before the first item moves on to the next candidate at once. Afterwards it is raised: the caller knows
-   what it has already shown, we do not.
-3. Any other error would be the same everywhere and is raised as it is.
-4. A call that came from elsewhere may go on only while it has hops left; without, only this node may serve it.
-5. A nested call never outlives the one it serves: its deadline is bounded by `within`.
+2. A call that came from elsewhere may go on only while it has hops left; without, only this node may serve it.
+3. A nested call never outlives the one it serves: its deadline is bounded by `within`.
+4. What a member does is noted, in `observations`, and counts in the next ranking; gossip looks at it if it was lost.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from tarsd import calls, routing
-from tarsd.errors import DeadlineExceeded, NotFound, PeerLost, Unavailable
+from tarsd.dispatch.budget import Budget
+from tarsd.dispatch.call import Aim, Call
+from tarsd.dispatch.observations import Observations
+from tarsd.errors import NotFound, PeerLost, Unavailable
 from tarsd.gossip.member import Member
-from tarsd.names import Capability, NodeId, TraceId, Zone
+from tarsd.names import Capability, ConversationId, NodeId, TraceId, Zone
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
 
 NO_TRACE = TraceId("")
+
+# A first item is overdue after what 95 % of calls took, within these bounds; a chat's prompt may well take a second.
+HEDGE_LEAST_S = 0.1
+HEDGE_MOST_S = 1.0
+HEDGE_CHAT_LEAST_S = 0.5
+HEDGE_CHAT_MOST_S = 3.0
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ItemT = TypeVar("ItemT", bound=msgspec.Struct)
@@ -79,12 +83,16 @@ class Dispatch:
         handlers: Mapping[Capability, Handler],
         *,
         observe: Observe = lambda capability, result, seconds: None,
+        observations: Observations | None = None,
     ) -> None:
         self._membership = membership
         self._client = client
         self._handlers = handlers
         self._observe = observe
-        self._failures: dict[tuple[NodeId, Capability], float] = {}
+        self.now = time.monotonic
+        self.observations = observations or Observations()
+        self.budget = Budget(self.now())
+        self.waiting: set[Call[Any]] = set()  # calls that may be hedged and whose answer has not begun
 
     def call(
         self,
@@ -98,10 +106,13 @@ class Dispatch:
         exclude: frozenset[NodeId] = frozenset(),
         within: calls.Headers | None = None,
         zone: Zone = Zone.CORE,
+        conversation: ConversationId = ConversationId(""),  # noqa: B008 - a string
+        again: bool = False,
     ) -> Call[ItemT]:
         """Return the running call; iterate it for the items, `aclose()` (or leave `async with`) to cancel it.
 
-        `only` asks one node and no other. `within` is the call on whose behalf this one is made (rules 4 and 5).
+        `only` asks one node and no other. `within` is the call on whose behalf this one is made (rules 2 and 3).
+        `conversation` prefers the node that answered it last. `again`: this repeats a call that was lost in the middle.
         The items raise what the callee raised, `Unavailable` when nobody can, `DeadlineExceeded`.
         """
         given = spec.deadline_s if deadline_s is None else deadline_s
@@ -110,31 +121,39 @@ class Dispatch:
             hops=1 if within is None else within.hops - 1,
             trace=trace or (within.trace if within else NO_TRACE) or new_trace(),
         )
-        return Call(self, spec, request, headers, upload, only, exclude, zone)
+        return Call(self, spec, request, headers, Aim(only, exclude, zone, conversation, again), upload)
 
     async def one(self, spec: calls.CallSpec[RequestT, ItemT], request: RequestT, **options: Any) -> ItemT:
         """Return the single item of a call; options as for `call`. Raises `PeerLost` when none came."""
         return await self.call(spec, request, **options).one()
 
-    def candidates(
-        self,
-        capability: Capability,
-        headers: calls.Headers,
-        only: NodeId | None,
-        exclude: frozenset[NodeId],
-        zone: Zone,
-    ) -> list[Member]:
+    def candidates(self, capability: Capability, headers: calls.Headers, aim: Aim) -> list[Member]:
         """Return whom to try for a call, best first."""
-        members = [m for m in self._membership.members() if only in (None, m.node) and (headers.hops >= 0 or m.is_self)]
+        members = [
+            m
+            for m in self._membership.members()
+            if aim.only in (None, m.node) and (headers.hops >= 0 or m.is_self) and capability in m.capabilities
+        ]
+        now = self.now()
         return routing.rank(
             members,
             capability,
             trace=headers.trace,
-            now=time.monotonic(),
-            failures={node: at for (node, failed), at in self._failures.items() if failed == capability},
-            zone=zone,
-            exclude=exclude,
+            seen=self.observations.seen((m.node for m in members), capability, now),
+            home=self.observations.home(aim.conversation, now) if aim.conversation else None,
+            zone=aim.zone,
+            exclude=aim.exclude,
         )
+
+    def is_free(self, member: Member, capability: Capability) -> bool:
+        """Tell whether `member` is known to have nothing else to do."""
+        return routing.is_free(member, self.observations.seen((member.node,), capability, self.now())[member.node])
+
+    def overdue_s(self, spec: calls.CallSpec[Any, Any]) -> float:
+        """Return after what time the first item of a call is overdue."""
+        if spec is calls.CHAT:
+            return self.observations.overdue_s(spec.name, HEDGE_CHAT_LEAST_S, HEDGE_CHAT_MOST_S)
+        return self.observations.overdue_s(spec.name, HEDGE_LEAST_S, HEDGE_MOST_S)
 
     def run(
         self,
@@ -153,121 +172,45 @@ class Dispatch:
             raise NotFound(f"this node does not offer {spec.name}")
         return handler(request, CallContext(caller=None, headers=headers, upload=body))
 
+    # --- what is noted --------------------------------------------------------------------------------------------
+
     def failed(self, member: Member, capability: Capability, error: Unavailable, seconds: float) -> None:
         """Note that a node could not serve: routing avoids it for a while, gossip looks at it if it was lost."""
-        first = (member.node, capability) not in self._failures
-        self._failures[member.node, capability] = time.monotonic()
+        first = self.observations.failed(member.node, capability, self.now())
         self._observe(capability, type(error).__name__, seconds)
         log.log(logging.WARNING if first else logging.DEBUG, "%s at %s failed: %s", capability, member.name, error)
         if isinstance(error, PeerLost) and not member.is_self:
             self._membership.observed_failure(member.node)
 
-    def served(self, member: Member, capability: Capability, seconds: float) -> None:
-        """Note that a node served a call to its end."""
-        self._failures.pop((member.node, capability), None)
-        self._observe(capability, "ok", seconds)
+    def served(self, member: Member, capability: Capability, items: int, first_s: float, all_s: float) -> None:
+        """Note that a node served a call, as far as its reader wanted."""
+        self.observations.served(member.node, capability, items, first_s, all_s, self.now())
+        self._observe(capability, "ok", all_s)
         if not member.is_self:
             self._membership.observed_success(member.node)
 
+    def answered(self, conversation: ConversationId, member: Member | None) -> None:
+        """Note who answered a conversation last, to its end: its next question finds the prefix in a cache there."""
+        if conversation and member is not None:
+            self.observations.answered(conversation, member.node, self.now())
 
-class Call(Generic[ItemT]):
-    """A running call: an async iterator of its items. `member` is who serves it, from the first item on."""
+    def overtaken(self, member: Member | None, capability: Capability, asked_at: float) -> None:
+        """Note that another one answered before `member`, which was asked at `asked_at`, began to."""
+        if member is not None:
+            self.observations.slow(member.node, capability, self.now() - asked_at, self.now())
+            self._observe(capability, "overtaken", self.now() - asked_at)
 
-    def __init__(
-        self,
-        dispatch: Dispatch,
-        spec: calls.CallSpec[Any, ItemT],
-        request: Any,
-        headers: calls.Headers,
-        upload: Upload | None,
-        only: NodeId | None,
-        exclude: frozenset[NodeId],
-        zone: Zone,
-    ) -> None:
-        self._dispatch = dispatch
-        self._spec = spec
-        self._request = request
-        self._headers = headers
-        self._upload = upload
-        self._only = only
-        self.tried = exclude  # who was asked, and who was never to be
-        self._zone = zone
-        self.member: Member | None = None
-        self._items = self._run()
+    def hedged(self, member: Member, capability: Capability, asked_at: float, trace: TraceId) -> None:
+        """Note that `member` is asked beside another one that is overdue."""
+        self._observe(capability, "hedged", self.now() - asked_at)
+        log.info("%s: %s is overdue, %s is asked too", trace, capability, member.name)
 
-    def __aiter__(self) -> AsyncIterator[ItemT]:
-        return self._items
+    def load_came(self, node: NodeId, load: bytes) -> None:
+        """Take the load that came with an answer; fits `RpcClient.on_load`."""
+        self.observations.load_came(node, load, self.now())
 
-    async def __anext__(self) -> ItemT:
-        return await self._items.__anext__()
-
-    async def one(self) -> ItemT:
-        """Return the single item and end the call; raises `PeerLost` when none came."""
-        async with self:
-            async for item in self:
-                return item
-        raise PeerLost(f"{self._spec.name}: no item came")
-
-    async def aclose(self) -> None:
-        """Cancel the call; the callee stops at its next item."""
-        await self._items.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def _run(self) -> AsyncGenerator[ItemT, None]:
-        give_up_at = time.monotonic() + self._headers.deadline_s
-        last: Unavailable | None = None
-        while True:
-            found = self._dispatch.candidates(self._spec.name, self._headers, self._only, self.tried, self._zone)
-            if not found:
-                raise last or Unavailable(f"no node offers {self._spec.name} right now")
-            left_s = give_up_at - time.monotonic()
-            if left_s <= 0:
-                raise DeadlineExceeded(f"{self._spec.name}: {self._headers.deadline_s:.1f} s were not enough")
-            self.member = member = found[0]
-            self.tried |= {member.node}
-            shown, began = False, time.monotonic()
-            try:
-                headers = msgspec.structs.replace(self._headers, deadline_s=left_s)
-                async with aclosing(
-                    self._dispatch.run(member, self._spec, self._request, headers, self._upload)
-                ) as items:
-                    async for item in _in_time(items, give_up_at, self._spec.name):
-                        shown = True
-                        yield item
-                self._dispatch.served(member, self._spec.name, time.monotonic() - began)
-            except GeneratorExit:  # the reader has what it wanted
-                if shown:
-                    self._dispatch.served(member, self._spec.name, time.monotonic() - began)
-                raise
-            except Unavailable as error:
-                self._dispatch.failed(member, self._spec.name, error, time.monotonic() - began)
-                if shown:
-                    raise
-                last = error
-            else:
-                return
-
-
-async def _in_time(
-    items: AsyncGenerator[ItemT, None], until: float, capability: Capability
-) -> AsyncGenerator[ItemT, None]:
-    """Yield the items; raises `DeadlineExceeded` when they are not all there at `until` (of `time.monotonic`).
-
-    A peer keeps the deadline too; this holds for our own handlers as well.
-    """
-    while True:
-        try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                item = await anext(items)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise DeadlineExceeded(f"{capability}: the time given was not enough") from None
-        yield item
+    def member_changed(self, member: Member) -> None:
+        """Take news of gossip: calls that wait for a member in doubt ask another one too."""
+        if not member.routable:
+            for call in [call for call in self.waiting if call.member is not None and call.member.node == member.node]:
+                call.doubted()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from importlib.metadata import entry_points
 
@@ -34,10 +34,18 @@ class EngineChain:
     """What the role `cognitive` generates with.
 
     `settings`: the engines in order of preference. `queue`: how many may wait. `max_tokens`: bound of every answer.
+    `before_load` is told before each attempt to load a model.
     """
 
-    def __init__(self, settings: Sequence[config.Engine], *, queue: int, max_tokens: int) -> None:
-        self._keepers = [Keeper(engine) for engine in build_engines(settings)]
+    def __init__(
+        self,
+        settings: Sequence[config.Engine],
+        *,
+        queue: int,
+        max_tokens: int,
+        before_load: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._keepers = [Keeper(engine, before_load) for engine in build_engines(settings)]
         self._turnstile = Turnstile(queue)
         self._pace = Pace()
         self._max_tokens = max_tokens

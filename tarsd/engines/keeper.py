@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from tarsd.engines.base import ChatEngine
 from tarsd.errors import TarsdError
@@ -18,8 +19,10 @@ _LOOK_S = 1.0
 class Keeper:
     """One engine with what is known of its health; `reason` is why it cannot be used, or why it failed last."""
 
-    def __init__(self, engine: ChatEngine) -> None:
+    def __init__(self, engine: ChatEngine, before_load: Callable[[], None] = lambda: None) -> None:
+        """`before_load` is told each time before a model is loaded, which may freeze a small PC for seconds."""
         self.engine = engine
+        self._before_load = before_load
         self.reason = ""
         self.loading = True
         self._usable = asyncio.Event()
@@ -55,6 +58,7 @@ class Keeper:
         backoff = Backoff()
         while True:
             try:
+                self._before_load()
                 await self.engine.start()
             except TarsdError as error:
                 self._note_failure(str(error))

@@ -6,7 +6,9 @@ Rules
 2. What the context holds already of a prompt (the conversation so far) is not evaluated again.
 3. A request with a seed gets the same answer each time: it reuses nothing and its slices are of one size, since the
    same numbers summed up in other batches round otherwise.
-4. The answer ends at the model's own end tokens, at a stop string, at `max_tokens`, or when the context is full.
+4. An answer that is continued goes on as if it had never been cut: what was said already is in the prompt as text, and
+   counts against its repetition as what this model says itself does.
+5. The answer ends at the model's own end tokens, at a stop string, at `max_tokens`, or when the context is full.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import ctypes
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ class LlamaCppWorker:
         self._batch = llama_cpp.llama_batch_init(_BATCH_TOKENS, 0, 1)
         self._defuser = Defuser(_control_strings(self._vocab))
         self._template = _template(self._llama)
+        self._said: list[int] = []  # the tokens of the answer that this model did not write itself
+        self._llama._init_sampler = self._sampler_that_knows(self._llama._init_sampler)  # noqa: SLF001 - no public way
 
     def describe(self, request: bytes) -> Iterator[bytes]:
         """Yield one `EngineInfo`."""
@@ -112,10 +116,21 @@ class LlamaCppWorker:
         bos = llama_cpp.llama_vocab_bos(self._vocab)
         if llama_cpp.llama_vocab_get_add_bos(self._vocab) and tokens[:1] != [bos]:
             tokens.insert(0, bos)
-        if asked.partial:
-            # Text, whatever it says: what an answer contains is no control token.
-            tokens += self._llama.tokenize(asked.partial.encode(), add_bos=False, special=False)
-        return tokens
+        # Text, whatever it says: what an answer contains is no control token.
+        partial = asked.partial.encode()
+        self._said = self._llama.tokenize(partial, add_bos=False, special=False) if partial else []
+        return tokens + self._said
+
+    def _sampler_that_knows(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `make`, whose samplers have seen what was said already: the library shows them only new tokens."""
+
+        def made(**options: Any) -> Any:
+            sampler = make(**options)
+            for token in self._said:
+                sampler.accept(token)
+            return sampler
+
+        return made
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         try:

@@ -12,6 +12,7 @@ Rules of continuation (`partial`), since the protocol has none
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal
@@ -76,7 +77,10 @@ class OpenAIEngine:
         """Reach the server and choose the model; raises `EngineUnavailable` with the reason."""
         self._info = None
         if self._session is None:
+            # Made here and not at import: a daemon that calls no public server carries no public authorities.
+            context = ssl.create_default_context() if self._url.startswith("https:") else True
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context),
                 headers=self._headers(),
                 timeout=aiohttp.ClientTimeout(sock_connect=remote.CONNECT_S, sock_read=remote.SILENCE_S),
             )

@@ -3,13 +3,17 @@
 Rules
 1. No character is cut: bytes of an unfinished one wait for the rest.
 2. A stop string is never shown, nor anything after it; its possible beginning at the end of the text waits.
-3. A server that begins its continuation by repeating the text it should continue has the repetition dropped.
+3. A server that begins its continuation by repeating the text it should continue has the repetition dropped. A few
+   letters that come twice are none.
+4. A server that trims the text it continues begins with a space that is shown already: that one is dropped.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
+
+SHORTEST_REPETITION = 4  # characters; "1" after "1" is eleven
 
 
 class Utf8:
@@ -59,29 +63,35 @@ class StopFilter:
 
 
 class RepetitionFilter:
-    """Drops the beginning of an answer as far as it repeats `partial` whole (rule 3)."""
+    """Drops the beginning of an answer as far as it repeats `partial` whole; keeps the seam even (rules 3 and 4)."""
 
     def __init__(self, partial: str) -> None:
-        self._awaited = partial.strip()
+        self._whole = partial.lstrip()
+        self._bare = self._whole.rstrip()
+        self._may_repeat = len(self._bare) >= SHORTEST_REPETITION
+        self._ends_in_space = partial.endswith(" ")
         self._held = ""
-        self._open = bool(self._awaited)
+        self._open = bool(partial)
 
     def feed(self, text: str) -> str:
         """Return what may be shown now; what could still be the repetition waits."""
         if not self._open:
             return text
         self._held += text
-        candidate = self._held.lstrip()
-        if self._awaited.startswith(candidate) and len(candidate) < len(self._awaited):
+        begun = self._held.lstrip()
+        if not self._held or (self._may_repeat and self._whole.startswith(begun) and begun != self._whole):
             return ""
-        self._open = False
-        held, self._held = self._held, ""
-        return candidate[len(self._awaited) :] if candidate.startswith(self._awaited) else held
+        return self.finish()
 
     def finish(self) -> str:
-        """Return what was held back, now that no more comes: it was no whole repetition."""
-        held, self._held = self._held, ""
-        return held
+        """Return what was held back, now that it is decided what it is."""
+        held, self._held, self._open = self._held, "", False
+        begun = held.lstrip()
+        if self._may_repeat and begun.startswith(self._whole):
+            return begun[len(self._whole) :]
+        if self._may_repeat and begun.startswith(self._bare):
+            return begun[len(self._bare) :].lstrip()  # it repeats all but the white space that is shown already
+        return held[1:] if self._ends_in_space and held.startswith(" ") else held
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -3,14 +3,17 @@
 Rules
 1. One service type, `_tarsd._udp.local.`; the instance is the node's id; TXT says id, cluster and protocol version.
 2. What another cluster announces is passed over; what is announced for our own id too.
-3. A goodbye or a silent neighbour means nothing: a killed node stays listed for up to 75 minutes.
+3. A goodbye or a silent neighbour means nothing: a killed node stays listed for up to 75 minutes. It is told once, when
+   it is first seen, and again when its announcement changes.
 4. Names are unique by construction, so registration does not probe for a second first.
+5. A link-local address counts only with the interface on which it was heard.
 Everything in here may fail (no multicast, no interface) without harm: seeds and the table of everybody met remain.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -23,6 +26,8 @@ from tarsd.gossip.messages import PROTOCOL_MAX
 from tarsd.names import NodeId
 
 log = logging.getLogger(__name__)
+# It warns, with a traceback, of each packet that an interface which just went away does not take.
+logging.getLogger("zeroconf").setLevel(logging.ERROR)
 
 SERVICE = "_tarsd._udp.local."
 _ASK_MS = 3000
@@ -39,9 +44,13 @@ class Discovery:
         cluster: str,
         port: int,
         interfaces: Sequence[str],
+        announced: Sequence[str],
         found: Callable[[NodeId, tuple[Address, ...]], None],
     ) -> None:
-        """`interfaces`: IPv4 addresses of this computer where to announce and listen. `found` gets each hint."""
+        """Speak and listen on the interfaces that have the addresses `interfaces`; `found` gets each hint.
+
+        `announced`: where this node is reached. IPv4 and IPv6 alike; for multicast the link-local ones are best.
+        """
         self._node = node
         self._cluster = cluster
         self._interfaces = list(interfaces)
@@ -51,7 +60,7 @@ class Discovery:
         self._info = AsyncServiceInfo(
             SERVICE,
             f"{node}.{SERVICE}",
-            addresses=[socket.inet_aton(address) for address in self._interfaces],
+            addresses=[_packed(host) for host in announced],
             port=port,
             properties={"id": node, "cluster": cluster, "v": str(PROTOCOL_MAX)},
             server=f"tarsd-{node}.local.",
@@ -60,8 +69,8 @@ class Discovery:
     async def run(self) -> None:
         """Announce and browse until cancelled; then say goodbye. Returns early where multicast cannot be had."""
         try:
-            zeroconf = AsyncZeroconf(interfaces=self._interfaces, ip_version=IPVersion.V4Only)
-        except OSError as error:
+            zeroconf = AsyncZeroconf(interfaces=self._interfaces, ip_version=_version(self._interfaces))
+        except (OSError, RuntimeError) as error:  # RuntimeError: an address went away while we looked
             log.warning("no mDNS at %s: %s", ", ".join(self._interfaces), error)
             return
         try:
@@ -110,10 +119,33 @@ class Discovery:
         node = properties.get("id") or ""
         if properties.get("cluster") != self._cluster or not _is_node_id(node) or node == self._node or not info.port:
             return
-        addresses = tuple((address, info.port) for address in info.parsed_scoped_addresses())
+        hosts = [host for scoped in info.parsed_scoped_addresses() if (host := _usable(scoped))]
+        addresses = tuple((host, info.port) for host in hosts)
         if addresses:
             self._found(NodeId(node), addresses)
 
 
 def _is_node_id(text: str) -> bool:
     return len(text) == 32 and all(letter in "0123456789abcdef" for letter in text)
+
+
+def _packed(host: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+
+
+def _version(interfaces: Sequence[str]) -> IPVersion:
+    versions = {":" in host for host in interfaces}
+    if len(versions) == 2:
+        return IPVersion.All
+    return IPVersion.V6Only if True in versions else IPVersion.V4Only
+
+
+def _usable(scoped: str) -> str:
+    """Return a host as the sockets want it, its interface by name; "" for a link-local one of an unknown interface."""
+    host, _, number = scoped.partition("%")
+    if not ipaddress.ip_address(host).is_link_local or ":" not in host:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(int(number))}"
+    except (OSError, ValueError):
+        return ""

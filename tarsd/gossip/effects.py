@@ -17,6 +17,12 @@ class Send(NamedTuple):
     addresses: tuple[Address, ...]
 
 
+class Poke(NamedTuple):
+    """Send an empty datagram: nobody answers it, but the kernel says so where nobody listens any more."""
+
+    addresses: tuple[Address, ...]
+
+
 class Greet(NamedTuple):
     """Say hello over TLS at `addresses`, until one answers; `node` is None where nobody knows who lives there."""
 
@@ -32,6 +38,12 @@ class Agree(NamedTuple):
     boot: bytes
     exchange_key: bytes
     epoch: int
+
+
+class Disagree(NamedTuple):
+    """No datagram of `node` is opened, and none sealed for it, until it is greeted again."""
+
+    node: NodeId
 
 
 class MemberChanged(NamedTuple):
@@ -56,4 +68,4 @@ class Alarm(NamedTuple):
     text: str
 
 
-Effect = Send | Greet | Agree | MemberChanged | Remember | KeepGeneration | Alarm
+Effect = Send | Poke | Greet | Agree | Disagree | MemberChanged | Remember | KeepGeneration | Alarm

@@ -32,9 +32,11 @@ Carry = Callable[[list[Order]], None]
 class Errands:
     """Goes out to greet, and brings the answers home."""
 
-    def __init__(self, hello: Hello, table: Table) -> None:
+    def __init__(self, hello: Hello, table: Table, is_ours: Callable[[Address], bool] = lambda _: False) -> None:
+        """`is_ours`: whether an address leads to this node itself; nobody else is looked for there."""
         self._hello = hello
         self._table = table
+        self._is_ours = is_ours
         self._out: set[tuple[NodeId | None, tuple[Address, ...]]] = set()
 
     def begin(self, greet: Greet) -> bool:
@@ -61,7 +63,7 @@ class Errands:
         """Yield what follows from each answer, as they come; closing it stops the others."""
         pending: set[asyncio.Task[list[Order] | None]] = set()
         try:
-            addresses = await _resolved(greet.addresses)
+            addresses = [found for found in await _resolved(greet.addresses) if not self._is_ours(found)]
             while addresses or pending:
                 if addresses:
                     pending.add(asyncio.create_task(self._greet_at(addresses.pop(0), greet.node, station)))

@@ -9,7 +9,7 @@ import math
 
 TIMEOUT_MIN_S = 0.02
 TIMEOUT_MAX_S = 0.2
-TRIES_MIN = 2  # the loss of a new path is not known yet
+TRIES_MIN = 4  # the loss of a new path is not known yet; on a good one the first is answered
 TRIES_MAX = 12
 MISS_ALL = 1e-4  # the chance that we accept of all tries of a round being lost on a healthy path
 _LOSS_WEIGHT = 0.05  # of one try: about 20 tries are remembered
@@ -17,9 +17,12 @@ _FAILED_MAX = 0.9  # beyond it a path is not lossy, it is cut
 
 
 class Path:
-    """The measured way to one peer and back."""
+    """The measured way to one peer and back, or of this node's own link where it is asked for all peers."""
+
+    __slots__ = ("_failed", "_variation_s", "count", "round_trip_s")
 
     def __init__(self) -> None:
+        self.count = 0  # tries so far
         self.round_trip_s = 0.0  # 0 = not measured
         self._variation_s = 0.0
         self._failed = 0.0  # share of tries without an answer
@@ -34,6 +37,7 @@ class Path:
 
     def tried(self, answered: bool) -> None:
         """Count one try."""
+        self.count += 1
         self._failed += ((0.0 if answered else 1.0) - self._failed) * _LOSS_WEIGHT
         self._failed = min(self._failed, _FAILED_MAX)
 

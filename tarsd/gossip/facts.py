@@ -1,4 +1,4 @@
-"""The slow facts of one node (roles, capabilities, version): versioned key-values that only their owner writes.
+"""The slow facts of one node (roles, capabilities, version, URLs): versioned key-values that only their owner writes.
 
 Rules
 1. Each change of a key takes the next version of its owner; (generation, version) says how far somebody knows them.
@@ -24,6 +24,7 @@ from tarsd.names import Capability
 _CAPABILITY = "capability/"
 _ROLES = "roles"
 _VERSION = "version"
+_API = "api"
 
 _Attributes = dict[
     Annotated[str, Meta(max_length=64)],
@@ -38,6 +39,8 @@ _TEXT = msgspec.msgpack.Decoder(Text)
 class Facts:
     """What is known of one node's facts; never changed, only replaced."""
 
+    __slots__ = ("_facts", "api", "capabilities", "generation", "proof", "release", "roles", "version")
+
     def __init__(self, generation: int = 0, facts: Iterable[Fact] = (), version: int = 0, proof: bytes = b"") -> None:
         self.generation = generation
         self.version = version
@@ -46,6 +49,7 @@ class Facts:
         self.capabilities: dict[Capability, dict[str, Attribute]] = {}
         self.roles: tuple[str, ...] = ()
         self.release = ""
+        self.api: tuple[str, ...] = ()
         for fact in self._facts.values():
             if fact.value:
                 self._read(fact)
@@ -92,19 +96,29 @@ class Facts:
                 self.capabilities[name] = dict(_ATTRIBUTES.decode(fact.value))
             elif fact.key == _ROLES:
                 self.roles = tuple(_TEXTS.decode(fact.value))
+            elif fact.key == _API:
+                self.api = tuple(_TEXTS.decode(fact.value))
             elif fact.key == _VERSION:
                 self.release = _TEXT.decode(fact.value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
 
 
+NO_FACTS = Facts()
+
+
 def as_facts(
-    capabilities: Mapping[Capability, Mapping[str, Attribute]], roles: Iterable[str], release: str
+    capabilities: Mapping[Capability, Mapping[str, Attribute]],
+    roles: Iterable[str],
+    release: str,
+    api: Iterable[str] = (),
 ) -> dict[str, bytes]:
-    """Return what a node says of itself as keys and values."""
+    """Return what a node says of itself as keys and values; `api`: the URLs where people reach it."""
     wanted = {_CAPABILITY + name: _ENCODER.encode(dict(attributes)) for name, attributes in capabilities.items()}
     wanted[_ROLES] = _ENCODER.encode(list(roles))
     wanted[_VERSION] = _ENCODER.encode(release)
+    if urls := list(api):
+        wanted[_API] = _ENCODER.encode(urls)
     return wanted
 
 

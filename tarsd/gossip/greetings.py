@@ -1,24 +1,27 @@
-"""First contact and every later greeting: who is let in, and whom this node looks for.
+"""First contact and every later greeting: what is said in it, and who is let in.
 
 Rules
 1. Identity, name and zone come from the certificate of the connection; everything else is the greeter's own word.
 2. A greeting is refused when no protocol version is common, when it comes from ourselves, or when its boot is not newer
    than one we know: the refused node takes a generation above what is believed of it, and greets again.
 3. A boot that speaks again after a newer one took its place is a copy of the node (a cloned disk): alarm.
-4. What a greeting says of third nodes are hints: they are greeted themselves before anything is believed.
-5. Who is not met, dead or gone is contacted for ever: within seconds at first, every `reprobe_dead_s` later, every
-   minute after an hour. So a partition always heals.
-6. Where a seed lives is greeted until somebody answers, and again whenever nobody alive is at that address.
+4. What a greeting says of third nodes are hints: they are greeted themselves before anything is believed. In a large
+   cluster they are introductions (see there), told only to one whose state hash differs and who asks.
+5. A revoked node is not let in.
+6. An alarm that repeats is told once an hour.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tarsd.gossip.effects import Agree, Alarm, Greet, KeepGeneration, Remember
+from tarsd.gossip.contacts import Contacts
+from tarsd.gossip.effects import Agree, Alarm, KeepGeneration, Remember
 from tarsd.gossip.hearsay import Hearsay
-from tarsd.gossip.member import Address, Load, State
+from tarsd.gossip.introductions import Introductions
+from tarsd.gossip.member import Address, State
 from tarsd.gossip.messages import (
+    CARD_ADDRESSES,
     MAX_ADDRESSES,
     MAX_SNAPSHOT,
     PROTOCOL_MAX,
@@ -26,25 +29,25 @@ from tarsd.gossip.messages import (
     Believed,
     Hello,
     Known,
+    Word,
 )
-from tarsd.gossip.peer import NEVER, WORDS, Peer
+from tarsd.gossip.peer import WORDS, Peer
 from tarsd.gossip.prober import Prober
 from tarsd.gossip.repair import Repair
+from tarsd.gossip.revocations import News
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.verdicts import Verdicts
 from tarsd.names import NodeId, NodeName, Zone
 
-FIRST_DELAY_S = 0.25
-HOUR_S = 3600.0
-RARELY_S = 60.0
-HINT_GAP_S = 0.2
-SEEDS_EVERY_S = 5.0
+ALARM_EVERY_S = 3600.0
+ALARMS_MAX = 256  # guards memory
 GENERATION_MAX = 0xFFFF_0000  # a peer that claims to have seen more is lying; leaves room to count on
 
 CLONE = "clone"
 OLD = "generation"
 OURSELVES = "self"
 PROTOCOL = "protocol"
+REVOKED = "revoked"
 
 
 @dataclass
@@ -57,20 +60,20 @@ class Greeter:
     host: str
 
 
-@dataclass
-class Seed:
-    """A configured address, and when to try it again."""
-
-    address: Address
-    next_try: float
-    delay_s: float = FIRST_DELAY_S
-
-
 class Greetings:
-    """Writes greetings, takes them, and decides when to send one."""
+    """Writes greetings and takes them."""
 
     def __init__(
-        self, roster: Roster, verdicts: Verdicts, prober: Prober, hearsay: Hearsay, repair: Repair, key: bytes
+        self,
+        roster: Roster,
+        verdicts: Verdicts,
+        prober: Prober,
+        hearsay: Hearsay,
+        repair: Repair,
+        news: News,
+        contacts: Contacts,
+        introductions: Introductions,
+        key: bytes,
     ) -> None:
         """`key`: the public X25519 key of this boot."""
         self._roster = roster
@@ -78,15 +81,25 @@ class Greetings:
         self._prober = prober
         self._hearsay = hearsay
         self._repair = repair
+        self._news = news
         self._key = key
-        self._seeds: list[Seed] = []
-        self._own_addresses: set[Address] = set()
+        self._contacts = contacts
+        self._introductions = introductions
+        self._alarms: dict[str, float] = {}
         self.port = 0
 
     # --- what we say --------------------------------------------------------------------------------------------
 
-    def greeting(self, believed: Believed | None = None, refused: str = "") -> Hello:
-        """Return this node's greeting, or its answer to one."""
+    def greeting(self) -> Hello:
+        """Return this node's greeting."""
+        roster = self._roster
+        tell_members, roster.wants_members = roster.wants_members or not roster.is_large, False
+        members = [] if roster.is_large else self._known()
+        return self._hello(members, tell_members=tell_members)
+
+    def _hello(
+        self, members: list[Known], believed: Believed | None = None, refused: str = "", *, tell_members: bool = True
+    ) -> Hello:
         me = self._roster.me
         return Hello(
             protocol_min=PROTOCOL_MIN,
@@ -102,18 +115,26 @@ class Greetings:
             version=me.facts.release,
             load=me.packed_load,
             facts=me.facts.since(me.raw, 0) if me.facts.version else None,
-            members=[] if refused else self._known(),
+            members=members,
             believed=believed,
             refused=refused,
+            notices=self._news.to_tell(),
+            tell_members=tell_members,
+            state_hash=self._roster.state_hash() if self._roster.is_large else b"",
         )
 
     def _known(self) -> list[Known]:
-        peers = [peer for peer in self._roster.peers.values() if peer.addresses and peer.generation]
+        known = self._roster.peers.values()
+        peers = [peer for peer in known if peer.addresses and peer.generation and peer.state is not State.REVOKED]
         peers.sort(key=lambda peer: not peer.here)
+        told = CARD_ADDRESSES if self._roster.is_large else MAX_ADDRESSES
         return [
-            Known(peer.raw, peer.name, peer.generation, WORDS[peer.state], peer.addresses[:MAX_ADDRESSES])
+            Known(
+                peer.raw, peer.name, peer.generation, WORDS[peer.state], peer.addresses[:told], peer.incarnation,
+                peer.boot, peer.signing_key,
+            )
             for peer in peers[:MAX_SNAPSHOT]
-        ]
+        ]  # fmt: skip
 
     # --- what we are told ---------------------------------------------------------------------------------------
 
@@ -123,18 +144,21 @@ class Greetings:
         believed = None
         if peer and peer.generation:
             believed = Believed(peer.generation, peer.incarnation, peer.boot or bytes(8), WORDS[peer.state])
-        return self.greeting(believed, self._take(greeter, hello, now))
+        refused = self._take(greeter, hello, now)
+        is_same = bool(hello.state_hash) and hello.state_hash == self._roster.state_hash()
+        is_silent = refused or is_same or not hello.tell_members
+        return self._hello([] if is_silent else self._known(), believed, refused)
 
     def answered(self, greeter: Greeter, address: Address, hello: Hello, now: float) -> None:
         """Take the answer to our greeting."""
         if hello.refused == OURSELVES and greeter.node == self._roster.me.node:
-            self._own_addresses.add(address)
+            self._contacts.is_own(address)
             return
         if hello.refused == OLD and hello.believed:
             self._outgrow(hello.believed, greeter, now)
             return
         if hello.refused:
-            self._roster.effect(Alarm(f"{greeter.name} refused our greeting: {hello.refused}"))
+            self._alarm(f"{greeter.name} refused our greeting: {hello.refused}", now)
             return
         self._take(greeter, hello, now)
         if hello.believed:
@@ -143,42 +167,73 @@ class Greetings:
     def failed(self, node: NodeId | None, now: float) -> None:
         """Nobody answered our greeting."""
         peer = self._roster.peers.get(node) if node else None
-        if peer and not peer.met and peer.state is State.SUSPECT:
+        if peer is None or peer.met or peer.state is not State.SUSPECT:
+            return
+        if peer.introduced and peer.suspicion and now >= peer.suspicion.deadline:
+            self._verdicts.bury(peer, now, f"not reached: {peer.reason}")
+        elif not peer.introduced:
             self._verdicts.bury(peer, now, "not reached since this node started")
 
     def _take(self, greeter: Greeter, hello: Hello, now: float) -> str:
         """Let a greeter in; returns why not, or nothing."""
-        refusal = self._refusal(greeter, hello)
+        refusal = self._refusal(greeter, hello, now)
         if refusal:
             return refusal
         peer = self._roster.peer(greeter.node, now)
-        is_new_boot = not peer.met or (peer.boot, peer.generation) != (hello.boot, hello.generation)
+        is_other_boot = (peer.boot, peer.generation) != (hello.boot, hello.generation)
+        is_new_boot = not peer.met or is_other_boot
+        was_known = peer.known and not is_other_boot
         peer.name, peer.zone = greeter.name, greeter.zone
         peer.renew(hello.boot, hello.generation, hello.incarnation, hello.signing_key)
         self._roster.effect(Agree(peer.node, hello.boot, hello.exchange_key, hello.epoch))
         self._place(peer, greeter.host, hello, is_new_boot)
         self._admit(peer, is_new_boot, now)
-        peer.load, peer.load_at = Load.unpack(hello.load), now
+        peer.load, peer.load_at = hello.load, now
         if hello.facts and hello.facts.node == peer.raw and hello.facts.generation == peer.generation:
             self._repair.take(peer, hello.facts, now)
-        for known in hello.members:
-            self._hint_of(known, now)
+        self._meet(greeter, hello.members, now)
+        if not was_known:
+            self._introductions.spread(peer)
+        self._news.learn(hello.notices, now)
         return ""
 
-    def _refusal(self, greeter: Greeter, hello: Hello) -> str:
+    def _meet(self, greeter: Greeter, members: list[Known], now: float) -> None:
+        """Take what a greeting says of third nodes (rule 4)."""
+        is_large = self._roster.is_large or self._is_crowd(members)
+        news = 0
+        for known in members:
+            if known.node == self._roster.me.raw:
+                continue
+            if is_large:
+                news += self._introductions.take(known, greeter.name, now)
+            else:
+                self._hint_of(known, now)
+        if is_large and members:
+            self._repair.pulled(news, now)
+
+    def _is_crowd(self, members: list[Known]) -> bool:
+        alive = sum(known.word is Word.ALIVE for known in members)
+        return alive >= self._roster.tuning.mesh_up_to
+
+    def _refusal(self, greeter: Greeter, hello: Hello, now: float) -> str:
         me, peer = self._roster.me, self._roster.peers.get(greeter.node)
+        if greeter.node in self._news or (peer and peer.state is State.REVOKED):
+            return REVOKED
         if greeter.node == me.node:
             if hello.boot != me.boot:
-                self._roster.effect(Alarm(f"another computer ({greeter.host}) runs with this node's identity"))
+                self._alarm(f"another computer ({greeter.host}) runs with this node's identity", now)
                 return CLONE
             return OURSELVES
         if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
-            self._roster.effect(Alarm(f"{greeter.name} speaks protocol {hello.protocol_min} to {hello.protocol_max}"))
+            spoken = f"{greeter.name} speaks protocol {hello.protocol_min} to {hello.protocol_max}"
+            self._alarm(f"{spoken}, this node {PROTOCOL_MIN} to {PROTOCOL_MAX}: update the older one", now)
             return PROTOCOL
         if peer is None or hello.boot == peer.boot:
             return OLD if peer and hello.generation < peer.generation else ""
+        if peer.introduced:  # another boot is known by hearsay: true or not, it costs this one a generation at most
+            return OLD if hello.generation <= peer.generation else ""
         if hello.boot in peer.past_boots:
-            self._roster.effect(Alarm(f"two computers run with the identity of {greeter.name}"))
+            self._alarm(f"two computers run with the identity of {greeter.name}", now)
             return CLONE
         newest = peer.generation + 1 if peer.boot else peer.generation  # of a boot before ours only the number is known
         return OLD if hello.generation < newest else ""
@@ -207,7 +262,7 @@ class Greetings:
             self._roster.effect(Remember())
 
     def _admit(self, peer: Peer, is_new_boot: bool, now: float) -> None:
-        peer.met = True
+        peer.met, peer.introduced = True, False
         peer.contact_delay_s = 0.0
         peer.heard_at = peer.evidence_at = now
         peer.doubted = False
@@ -215,35 +270,10 @@ class Greetings:
             peer.suspicion, peer.next_round = None, now
             peer.confirmed(now)
             self._roster.set_state(peer, State.ALIVE, now, "greeted")
-        else:
-            self._verdicts.heard(peer, now)
-
-    # --- whom we look for ---------------------------------------------------------------------------------------
-
-    def seed(self, addresses: list[Address], now: float) -> None:
-        """Look for nodes at the configured addresses (rule 6)."""
-        self._seeds = [Seed(address, now) for address in addresses]
-
-    def restore(self, peer: Peer, now: float) -> None:
-        """Look for somebody who was met in an earlier boot of ours."""
-        peer.reason = "known from before, not met yet"
-        peer.next_contact = now
-        self._roster.changed(peer, now)
-
-    def hint(self, node: NodeId, addresses: tuple[Address, ...], now: float) -> None:
-        """Somebody announces `node` at these addresses; greet it there if that is news to us."""
-        if node == self._roster.me.node:
-            return
-        peer = self._roster.peer(node, now)
-        is_new = peer.hint(addresses)
-        if is_new or not peer.met or peer.state is not State.ALIVE:
-            peer.contact_delay_s = 0.0
-            self._prober.greet(peer, now, "announced", gap_s=HINT_GAP_S)
+        self._prober.heard(peer, now)
 
     def _hint_of(self, known: Known, now: float) -> None:
         node = NodeId(known.node.hex())
-        if node == self._roster.me.node:
-            return
         is_stranger = node not in self._roster.peers
         peer = self._roster.peer(node, now)
         peer.hint(tuple(known.addresses))
@@ -252,34 +282,11 @@ class Greetings:
             peer.next_contact = now
             self._roster.changed(peer, now)
 
-    def tick(self, now: float) -> None:
-        """Contact who is due."""
-        for peer in self._roster.peers.values():
-            if now >= peer.next_contact and peer.addresses and not peer.here:
-                self._contact(peer, now)
-        for seed in self._seeds:
-            if now >= seed.next_try:
-                self._try_seed(seed, now)
-
-    def _contact(self, peer: Peer, now: float) -> None:
-        """Look for one who is not met, dead or gone (rule 5); the ping carries what is believed of it."""
-        reprobe_s = self._roster.tuning.reprobe_dead_s
-        if peer.met and peer.state is State.DEAD:
-            self._prober.ping(peer, now, everywhere=True)
-        self._prober.greet(peer, now, f"it is {peer.state}", gap_s=FIRST_DELAY_S / 2)
-        longest = RARELY_S if now - peer.since > HOUR_S or peer.state is State.LEFT else reprobe_s
-        grown = peer.contact_delay_s * 2 if peer.contact_delay_s else FIRST_DELAY_S
-        peer.contact_delay_s = min(grown, longest) if not peer.met else longest
-        peer.next_contact = now + peer.contact_delay_s * self._roster.rng.uniform(0.75, 1.25)
-
-    def _try_seed(self, seed: Seed, now: float) -> None:
-        seed.delay_s = min(seed.delay_s * 2, SEEDS_EVERY_S)
-        seed.next_try = now + seed.delay_s * self._roster.rng.uniform(0.75, 1.25)
-        lives_there = any(seed.address in peer.addresses for peer in self._roster.alive())
-        if not lives_there and seed.address not in self._own_addresses:
-            self._roster.effect(Greet(None, (seed.address,), "a seed"))
-
-    def look_at_once(self, peer: Peer) -> None:
-        """Let the next greeting go out at once: something about the network has changed."""
-        peer.greeted_at = NEVER
-        peer.next_contact = 0.0
+    def _alarm(self, text: str, now: float) -> None:
+        """Tell people, but not at each greeting again (rule 6)."""
+        told_at = self._alarms.get(text)
+        if told_at is None or now - told_at >= ALARM_EVERY_S:
+            if len(self._alarms) >= ALARMS_MAX:
+                self._alarms.clear()
+            self._alarms[text] = now
+            self._roster.effect(Alarm(text))

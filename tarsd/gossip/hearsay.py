@@ -4,15 +4,17 @@ Rules
 1. A node's record belongs to that node alone: only it raises its incarnation, and ALIVE or LEFT from a third party
    needs its proof.
 2. Of two claims the higher (generation, incarnation) wins; at equal ones LEFT > DEAD > SUSPECT > ALIVE.
-3. A claim about a node never met, or about a newer boot of it, is a hint: the node is greeted, nothing is believed.
-4. SUSPECT is not adopted while we hear the member ourselves; the member is told of it, so that it refutes. Who said so
-   counts when we stop hearing it, too.
+3. A claim about a node never met, or a newer boot of it, is a hint: the node is greeted, nothing is believed. In a
+   large cluster it may be an introduction.
+4. SUSPECT is not adopted while we hear the member ourselves; the member is pinged with it at once, so that it refutes
+   or the kernel tells us that it is true. Who said so counts when we stop hearing it, too.
 5. DEAD from a third party about a member heard within 5 s is verified first; unheard, it becomes SUSPECT here.
 6. A claim against ourselves is refuted with a higher incarnation, at once.
 """
 
 from __future__ import annotations
 
+from tarsd.gossip.introductions import Introductions
 from tarsd.gossip.member import State
 from tarsd.gossip.messages import Claim, Leave, Word
 from tarsd.gossip.peer import Peer
@@ -22,23 +24,28 @@ from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.suspicion import WANTED_ACCUSERS
 from tarsd.gossip.verdicts import Verdicts
-from tarsd.names import NodeId
 
 VERIFY_IF_HEARD_S = 5.0
+INCARNATION_MAX = 0xFFFF_0000  # nobody gets there honestly; leaves room to count on
 
 
 class Hearsay:
     """Judges claims."""
 
-    def __init__(self, roster: Roster, whispers: Whispers, verdicts: Verdicts, prober: Prober) -> None:
+    def __init__(
+        self, roster: Roster, whispers: Whispers, verdicts: Verdicts, prober: Prober, introductions: Introductions
+    ) -> None:
         self._roster = roster
         self._whispers = whispers
         self._verdicts = verdicts
         self._prober = prober
+        self._introductions = introductions
 
     def hear(self, claims: list[Claim], teller: Peer, now: float) -> None:
         """Take the claims that a datagram of `teller` carried."""
         for claim in claims:
+            if claim.incarnation > INCARNATION_MAX:
+                continue
             if claim.node == self._roster.me.raw:
                 self.refute(claim.word, claim.generation, claim.incarnation, now)
             elif claim.node == teller.raw:
@@ -52,6 +59,8 @@ class Hearsay:
             return
         peer.incarnation = max(peer.incarnation, leave.incarnation)
         back = f", back in {leave.expect_back_ms / 1000:.0f} s" if leave.expect_back_ms else ""
+        if leave.expect_back_ms:
+            peer.expect_back_at = now + leave.expect_back_ms / 1000
         self._verdicts.left(peer, now, f"it said goodbye ({leave.reason}{back})")
         self._whispers.tell(Claim(peer.raw, Word.LEFT, leave.generation, leave.incarnation, peer.raw, leave.proof))
 
@@ -74,14 +83,14 @@ class Hearsay:
         """The session vouches for what a member says of itself."""
         if claim.generation != teller.generation or claim.incarnation <= teller.incarnation:
             return
-        teller.incarnation = claim.incarnation
+        teller.incarnation, teller.proof = claim.incarnation, claim.proof
         if claim.word is Word.ALIVE:
             self._whispers.tell(claim)
             self._roster.changed(teller, now)
 
     def _of_another(self, claim: Claim, teller: Peer, now: float) -> None:
-        peer = self._roster.peers.get(NodeId(claim.node.hex()))
-        if peer is None or not peer.met or claim.generation > peer.generation:
+        peer = self._roster.by_raw.get(claim.node)
+        if peer is None or not peer.known or claim.generation > peer.generation:
             self._hint(peer, claim, teller, now)
             return
         if claim.generation < peer.generation or claim.incarnation < peer.incarnation:
@@ -98,7 +107,9 @@ class Hearsay:
 
     def _hint(self, peer: Peer | None, claim: Claim, teller: Peer, now: float) -> None:
         """Greet whom we do not know well enough; whose address nobody told us, the teller's greeting will tell."""
-        if peer is not None and peer.addresses:
+        if self._roster.is_large and not (peer and peer.met):
+            self._introductions.hear(claim, teller, now)
+        elif peer is not None and peer.addresses:
             self._prober.greet(peer, now, f"{teller.name} speaks of a boot we have not met")
         elif claim.word is Word.ALIVE:
             self._prober.greet(teller, now, "it knows a member that we do not")
@@ -106,16 +117,16 @@ class Hearsay:
     def _alive(self, peer: Peer, claim: Claim, now: float) -> None:
         if claim.incarnation <= peer.incarnation or peer.state is State.LEFT or not self._proven(peer, claim):
             return
-        peer.incarnation = claim.incarnation
+        peer.incarnation, peer.proof = claim.incarnation, claim.proof
         self._whispers.tell(claim)
-        if peer.state in (State.SUSPECT, State.DEAD):
+        if peer.state in (State.SUSPECT, State.DEAD) and claim.incarnation > peer.accused_at:
             # Its own word, newer than the accusation. Our own probes go on and will doubt it again if it is not so.
             self._verdicts.vouched(peer, now, "it refuted")
         else:
             self._roster.changed(peer, now)
 
     def _suspect(self, peer: Peer, claim: Claim, now: float) -> None:
-        peer.accused_at = max(peer.accused_at, peer.incarnation)
+        peer.accused_at = max(peer.accused_at, claim.incarnation)
         if peer.state is State.SUSPECT and peer.suspicion:
             if peer.suspicion.accuse(claim.by):
                 self._whispers.tell(claim)
@@ -123,12 +134,13 @@ class Hearsay:
             self._verdicts.suspect(peer, now, "another member suspects it", claim.by)
             self._whispers.tell(claim)
         elif peer.state is State.ALIVE and claim.by not in peer.accusers:
-            peer.accusers = [*peer.accusers[-WANTED_ACCUSERS:], claim.by]
+            peer.accusers = (*peer.accusers[-WANTED_ACCUSERS:], claim.by)
+            self._prober.warn(peer, now)
 
     def _dead(self, peer: Peer, claim: Claim, teller: Peer, now: float) -> None:
+        peer.accused_at = max(peer.accused_at, claim.incarnation)
         if peer.state in (State.DEAD, State.LEFT):
             return
-        peer.accused_at = max(peer.accused_at, peer.incarnation)
         if now - peer.heard_at < VERIFY_IF_HEARD_S:
             if peer.state is State.SUSPECT:
                 self._suspect(peer, claim, now)

@@ -20,12 +20,14 @@ class State(StrEnum):
     """How a member is believed to be.
 
     SUSPECT: start no new work there. DEAD: take its work elsewhere; nothing is ever deleted. LEFT: it said goodbye.
+    REVOKED: the core authority threw it out, for good; it is not contacted, and not heard.
     """
 
     ALIVE = "alive"
     SUSPECT = "suspect"
     DEAD = "dead"
     LEFT = "left"
+    REVOKED = "revoked"
 
 
 class Flag(IntFlag):
@@ -103,6 +105,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     is_self: bool
     hold_s: float = 0.0  # it flapped: for so many seconds give it work only when nobody else is there
     one_way: bool = False  # we hear it, it does not hear us
+    api: tuple[str, ...] = ()  # URLs where people reach it; empty where it listens for its own PC only
+    busy_s: float = 0.0  # what is left of a stall that it announced: it may be silent, and gets no new work
+    expect_back_s: float = 0.0  # it left and said that it comes back: what is left of that time
 
     @property
     def routable(self) -> bool:

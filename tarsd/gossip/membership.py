@@ -1,7 +1,8 @@
 """The membership core: events and `now` go in, effects come out. No clock, socket, log or `await` of its own.
 
 It is made of: `roster` (who is known), `rumours` (news on its way), `verdicts` (from one state to the next), `prober`
-(who is pinged, what silence means), `hearsay` (what others say), `repair` (facts), `greetings` (first contact).
+(who is pinged, what silence means), `hearsay` (what others say), `repair` (facts), `greetings` (first contact),
+`revocations` (who was thrown out).
 Every method returns the effects to carry out, in order. Sources: SWIM, Lifeguard; see each part.
 """
 
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from random import Random
 
+from tarsd.gossip.contacts import Contacts
 from tarsd.gossip.effects import Effect
 from tarsd.gossip.facts import as_facts
 from tarsd.gossip.greetings import Greeter, Greetings
 from tarsd.gossip.hearsay import Hearsay
+from tarsd.gossip.introductions import Introductions
 from tarsd.gossip.member import Address, Attribute, Load, Member, Met, State
 from tarsd.gossip.messages import (
     Ack,
@@ -26,6 +29,7 @@ from tarsd.gossip.messages import (
     Nack,
     Ping,
     PingRequest,
+    Revoked,
     Rumours,
     Vouch,
     Word,
@@ -34,29 +38,49 @@ from tarsd.gossip.peer import Peer
 from tarsd.gossip.prober import Prober
 from tarsd.gossip.proof import claim_statement
 from tarsd.gossip.repair import Repair
+from tarsd.gossip.revocations import Book, News, NoBook
 from tarsd.gossip.roster import Me, Roster, Tuning
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.verdicts import Verdicts
 from tarsd.names import Capability, NodeId
 
 BUSY_MAX_S = 60.0  # nobody may ask for more patience at once
+IDLE_S = 1.0
+BUSY_REPEATS = 2
+BUSY_GAP_S = 0.1
 
 
 class Membership:
     """One node's view of the cluster, and what it does about it."""
 
-    def __init__(self, me: Me, tuning: Tuning, exchange_key: bytes, rng: Random, now: float) -> None:
-        """`exchange_key`: the public X25519 key of this boot."""
+    def __init__(
+        self, me: Me, tuning: Tuning, exchange_key: bytes, rng: Random, now: float, *, book: Book | None = None
+    ) -> None:
+        """`exchange_key`: the public X25519 key of this boot. `book`: who is revoked; by default nobody ever is."""
         self.me = me
         self.roster = Roster(me, tuning, rng, now)
         self._whispers = Whispers(self.roster)
         self._verdicts = Verdicts(self.roster, self._whispers)
         self._prober = Prober(self.roster, self._whispers, self._verdicts)
-        self._hearsay = Hearsay(self.roster, self._whispers, self._verdicts, self._prober)
-        self._repair = Repair(self.roster, self._prober)
+        introductions = Introductions(self.roster, self._whispers, self._prober)
+        self._hearsay = Hearsay(self.roster, self._whispers, self._verdicts, self._prober, introductions)
+        self._news = News(self.roster, book or NoBook())
+        self._repair = Repair(self.roster, self._prober, self._news, introductions)
+        self._contacts = Contacts(self.roster, self._prober)
         self._greetings = Greetings(
-            self.roster, self._verdicts, self._prober, self._hearsay, self._repair, exchange_key
+            self.roster,
+            self._verdicts,
+            self._prober,
+            self._hearsay,
+            self._repair,
+            self._news,
+            self._contacts,
+            introductions,
+            exchange_key,
         )
+        self._busy_repeats = 0
+        self._busy_ms = 0
+        self._busy_next = 0.0
 
     # --- this node ----------------------------------------------------------------------------------------------
 
@@ -64,7 +88,7 @@ class Membership:
         """Begin: this node listens on `port`, at `addresses` where they are known, and looks at `seeds`."""
         self._greetings.port = port
         self.me.addresses = tuple(addresses)
-        self._greetings.seed(list(seeds), now)
+        self._contacts.seed(list(seeds), now)
         return self.tick(now)
 
     def restore(self, met: Iterable[Met], now: float) -> list[Effect]:
@@ -74,7 +98,7 @@ class Membership:
                 peer = self.roster.peer(known.node, now)
                 peer.name, peer.zone, peer.generation = known.name, known.zone, known.generation
                 peer.hint(tuple(known.addresses))
-                self._greetings.restore(peer, now)
+                self._contacts.restore(peer, now)
         return self.roster.drain()
 
     def met(self) -> list[Met]:
@@ -91,9 +115,13 @@ class Membership:
         roles: Iterable[str],
         release: str,
         now: float,
+        api: Iterable[str] = (),
     ) -> list[Effect]:
-        """Say what this node can do; what was said before is withdrawn. Raises ValueError beyond 128 keys."""
-        wanted = as_facts(capabilities, roles, release)
+        """Say what this node can do, and at which URLs (`api`) people reach it; what was said before is withdrawn.
+
+        Raises ValueError beyond 128 keys.
+        """
+        wanted = as_facts(capabilities, roles, release, api)
         facts = self.me.facts.changed_to(self.me.raw, wanted, self.me.generation, self.me.notary)
         if facts is not self.me.facts:
             known, self.me.facts = self.me.facts.version, facts
@@ -106,10 +134,9 @@ class Membership:
         self.me.load, self.me.packed_load = load, load.pack()
 
     def busy(self, for_s: float) -> list[Effect]:
-        """Announce a planned stall."""
-        message = Busy(int(min(for_s, BUSY_MAX_S) * 1000))
-        for peer in self.roster.here():
-            self.roster.send(peer, message)
+        """Announce a planned stall, or with 0 that it is over; it is said thrice, since datagrams get lost."""
+        self._busy_ms, self._busy_repeats, self._busy_next = int(min(for_s, BUSY_MAX_S) * 1000), BUSY_REPEATS, 0.0
+        self._say_busy()
         return self.roster.drain()
 
     def leave(self, reason: str, expect_back_s: float) -> list[Effect]:
@@ -120,6 +147,12 @@ class Membership:
         message = Leave(me.generation, me.incarnation, reason[:32], int(expect_back_s * 1000), proof)
         for peer in self.roster.here():
             self.roster.send(peer, message)
+        return self.roster.drain()
+
+    def revoke(self, node: NodeId, now: float, reason: str = "revoked") -> list[Effect]:
+        """Let a member be REVOKED from now on, for good. Notices do this by themselves; here it needs no proof."""
+        peer = self.roster.peer(node, now)
+        self._news.revoke(node, now, peer.name, reason)
         return self.roster.drain()
 
     # --- time ---------------------------------------------------------------------------------------------------
@@ -134,28 +167,48 @@ class Membership:
         lag_s = self.roster.health.tick(now)
         if lag_s:
             self._prober.stalled(lag_s)
-        if not self.me.leaving:
+        self._news.tick(now)
+        if not self.me.leaving and not self.me.revoked:
             self._prober.tick(now)
-            self._greetings.tick(now)
+            self._contacts.tick(now)
             self._whispers.tick(now)
+            if self._busy_repeats and now >= self._busy_next:
+                self._busy_repeats -= 1
+                self._busy_next = now + BUSY_GAP_S
+                self._say_busy()
         return self.roster.drain()
+
+    def due(self, now: float) -> float:
+        """When a tick has something to do; a simulation of many nodes leaves out the others, a few at a time."""
+        if self._busy_repeats:
+            return now
+        return min(self._prober.due(now), self._contacts.due(now), self._whispers.due_at, now + IDLE_S)
 
     def network_changed(self, addresses: Iterable[Address], now: float) -> list[Effect]:
         """A link came up, our addresses changed, or the computer woke up: look for everybody at once."""
         self.me.addresses = tuple(addresses)
-        for peer in self.roster.peers.values():
-            self._greetings.look_at_once(peer)
+        self._contacts.look_at_once(now)
         return self.tick(now)
+
+    def resumed(self, away_s: float, addresses: Iterable[Address], now: float) -> list[Effect]:
+        """The computer slept for `away_s`, which `now`'s clock does not count: nothing that was heard is fresh."""
+        self.roster.health.stalled(now)
+        self._prober.stalled(0.0)
+        for peer in self.roster.peers.values():
+            peer.away(away_s)
+        self._prober.look_at_all(now)
+        return self.network_changed(addresses, now)
 
     # --- what arrives -------------------------------------------------------------------------------------------
 
     def received(self, node: NodeId, message: Message | None, address: Address, now: float) -> list[Effect]:
         """Take an authentic datagram of `node` (None: one of a kind that we do not know, still a sign of life)."""
         peer = self.roster.peers.get(node)
-        if peer is None or not peer.met or self.me.leaving:
+        if peer is None or not peer.met or self.me.leaving or self.me.revoked:
             return []
-        peer.prefer(address)
-        self._verdicts.heard(peer, now)
+        if peer.heard_from(address, now):
+            self.roster.changed(peer, now)
+        self._prober.heard(peer, now)
         if message is not None and peer.state is not State.LEFT:
             self._take(peer, message, now)
         return self.roster.drain()
@@ -188,12 +241,12 @@ class Membership:
         """A frame of a call came from `node`."""
         peer = self.roster.peers.get(node)
         if peer is not None and peer.met:
-            self._verdicts.heard(peer, now)
+            self._prober.heard(peer, now)
         return self.roster.drain()
 
     def hint(self, node: NodeId, addresses: Iterable[Address], now: float) -> list[Effect]:
         """Somebody announces that `node` lives at one of these addresses."""
-        self._greetings.hint(node, tuple(addresses), now)
+        self._contacts.hint(node, tuple(addresses), now)
         return self.roster.drain()
 
     def greeting(self) -> Hello:
@@ -240,11 +293,11 @@ class Membership:
                 self._prober.answered(peer, message.seq, now)
                 self._learn(peer, message, now)
             case PingRequest():
-                self._prober.requested(peer, message, now)
+                self._prober.helpers.requested(peer, message, now)
             case Vouch():
-                self._prober.vouched(message, now)
+                self._prober.helpers.vouched(message, now)
             case Nack():
-                self.roster.health.better()  # the helper got our request: our own link works
+                self._prober.helpers.declined(message)
             case Rumours():
                 self._hearsay.hear(message.claims, peer, now)
             case Digest():
@@ -253,11 +306,23 @@ class Membership:
                 self._repair.delta(message, peer, now)
             case Leave():
                 self._hearsay.goodbye(peer, message, now)
+            case Revoked():
+                self._news.hear(message.notice, now)
             case Busy():
-                peer.busy_until = now + min(message.for_ms / 1000, BUSY_MAX_S)
+                self._announced(peer, min(message.for_ms / 1000, BUSY_MAX_S), now)
 
     def _learn(self, peer: Peer, message: Ping | Ack, now: float) -> None:
         """Take what rides on pings and answers: load, rumours, state hash."""
-        peer.load, peer.load_at = Load.unpack(message.load), now
+        self._prober.loaded(peer, message, now)
         self._hearsay.hear(message.claims, peer, now)
         self._repair.compare(peer, message.state_hash, now)
+
+    def _say_busy(self) -> None:
+        for peer in self.roster.here():
+            self.roster.send(peer, Busy(self._busy_ms))
+
+    def _announced(self, peer: Peer, for_s: float, now: float) -> None:
+        """It may be silent for so long (0 = no more); what is only repeated is no news."""
+        before_s, peer.busy_until = peer.busy_until - now, now + for_s
+        if abs(for_s - max(before_s, 0.0)) > 1.0:
+            self.roster.changed(peer, now)

@@ -21,7 +21,10 @@ MAX_FACTS = 128
 MAX_FACT_KEY = 64
 MAX_FACT_VALUE_BYTES = 1024
 MAX_SNAPSHOT = 2048  # members told at a greeting; guards the table of a joiner
+MAX_NOTICES_TOLD = 64  # at a greeting
 MAX_ADDRESSES = 8  # kept and tried for one member
+CARD_ADDRESSES = 2  # told of one member by rumour
+MAX_LOADS = 8  # of others, in one answer
 
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 Count = Annotated[int, Meta(ge=0, le=0xFFFF)]
@@ -46,8 +49,20 @@ class Word(IntEnum):
     LEFT = 3
 
 
+class Card(msgspec.Struct, frozen=True, array_like=True):
+    """Who a boot of a node is, as a member that met it tells: enough to check its signed words, not to give it work."""
+
+    name: Text
+    boot: Boot
+    signing_key: Key
+    addresses: Annotated[tuple[WireAddress, ...], Meta(max_length=CARD_ADDRESSES)] = ()
+
+
 class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """A rumour about one node: ALIVE and LEFT carry its owner's proof, SUSPECT and DEAD name the accuser (`by`)."""
+    """A rumour about one node: ALIVE and LEFT carry its owner's proof, SUSPECT and DEAD name the accuser (`by`).
+
+    `card` introduces a node in a cluster too large for everybody to greet everybody.
+    """
 
     node: Id
     word: Word
@@ -55,6 +70,15 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     incarnation: U32
     by: Id
     proof: Proof = b""
+    card: Card | None = None
+
+
+class LoadOf(msgspec.Struct, frozen=True, array_like=True):
+    """The load of a third node, `age_ms` after the sender heard of it."""
+
+    node: Prefix
+    age_ms: Count
+    load: Packed
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -68,12 +92,13 @@ class Ping(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """I am here; answers ping `seq`."""
+    """I am here; answers ping `seq`. In a large cluster `loads` tells of others, the freshest first."""
 
     seq: U32
     load: Packed
     state_hash: Prefix
     claims: Annotated[list[Claim], Meta(max_length=MAX_CLAIMS)] = []
+    loads: Annotated[list[LoadOf], Meta(max_length=MAX_LOADS)] = []
 
 
 class PingRequest(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -153,7 +178,13 @@ class Busy(msgspec.Struct, frozen=True, array_like=True, tag=10):
     for_ms: U32
 
 
-Message = Ping | Ack | PingRequest | Vouch | Nack | Rumours | Digest | Delta | Leave | Busy
+class Revoked(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """A notice of the core authority, as `identity.notices` writes it: it proves itself, whoever tells it."""
+
+    notice: Annotated[bytes, Meta(max_length=1100)]
+
+
+Message = Ping | Ack | PingRequest | Vouch | Nack | Rumours | Digest | Delta | Leave | Busy | Revoked
 
 
 # --- the greeting, over mutual TLS ------------------------------------------------------------------------------
@@ -167,6 +198,9 @@ class Known(msgspec.Struct, frozen=True, array_like=True):
     generation: U32
     word: Word
     addresses: Annotated[list[WireAddress], Meta(max_length=MAX_ADDRESSES)]
+    incarnation: U32 = 0
+    boot: Annotated[bytes, Meta(max_length=8)] = b""  # with the key, in a large cluster only: an introduction
+    signing_key: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class Believed(msgspec.Struct, frozen=True, array_like=True):
@@ -197,3 +231,6 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     members: Annotated[list[Known], Meta(max_length=MAX_SNAPSHOT)] = []
     believed: Believed | None = None  # in an answer
     refused: Text = ""  # in an answer: why this greeting was not accepted
+    notices: Annotated[list[bytes], Meta(max_length=MAX_NOTICES_TOLD)] = []  # of the core authority
+    tell_members: bool = True  # in a greeting: tell me whom you know (`members`)
+    state_hash: Annotated[bytes, Meta(max_length=8)] = b""  # ... unless yours is the same

@@ -1,24 +1,32 @@
 """The failure detector: who is pinged when, and what silence means.
 
 Rules
-1. Up to `mesh_up_to` members everybody pings everybody each T'; beyond that one member each T', in shuffled rounds.
-2. A ping is tried again, the more often the lossier the way is, spread over T'; half-way through, helpers ping too and
-   a greeting over TCP is tried.
+1. Up to `mesh_up_to` members everybody pings everybody each T'; beyond that one of those it met each T', in shuffled
+   rounds.
+2. A ping is tried again, the more often the lossier the way is, spread over T', and then at all addresses: the answer
+   shows which of them works. Half-way through, helpers ping too (`helpers`) and a greeting over TCP is tried. Of a way
+   that was not measured yet the loss is taken to be that of our own link.
 3. A round without an answer is doubt. Doubt becomes suspicion when there was no sign of life of any kind for 1 s.
-4. The kernel's word that nobody listens there, or a failed call and 300 ms of silence, is suspicion at once.
-5. A suspect gets a fast ping every 100 ms, with the suspicion in it.
+4. The kernel's word that nobody listens there, or a failed call and 300 ms of silence, is suspicion at once. In a small
+   cluster an empty datagram between two pings asks the kernel alone.
+5. A suspect gets a fast ping every 100 ms at all addresses, with the suspicion in it; of many suspecters, each sends
+   fewer.
 6. After a stall of our own, outstanding pings are void and nobody is accused for one T'.
-Sources: SWIM section 3; Lifeguard; REFERENCE 2.4.
+7. Who is accused by others though we hear it is pinged at once: so it learns of it, or we learn that it is true.
+Sources: SWIM section 3; Lifeguard.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from tarsd.gossip.effects import Greet
+from tarsd.gossip.effects import Greet, Poke
+from tarsd.gossip.helpers import Helpers
+from tarsd.gossip.loads import Loads
 from tarsd.gossip.member import State
-from tarsd.gossip.messages import Ack, Nack, Ping, PingRequest, Vouch
-from tarsd.gossip.peer import Peer
+from tarsd.gossip.messages import Ack, Ping
+from tarsd.gossip.peer import NEVER, Peer
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.verdicts import Verdicts
@@ -27,19 +35,22 @@ from tarsd.names import NodeId
 SILENCE_S = 1.0  # without any sign of life, before doubt becomes suspicion
 FAST_EVERY_S = 0.1
 VERIFY_S = 0.3  # a failed call or a stranger's DEAD is checked for so long
-FAVOUR_S = 0.4  # a helper waits so long for the target before it says Nack
-FAVOURS_MAX = 64  # guards against being made to ping the world
 KEEP_PING_S = 5.0  # a later answer is still proof of life, but measures nothing
 GREET_GAP_S = 1.0
 DOUBT_GAP_S = 0.4  # below T': where UDP is blocked, greetings over TCP are the pings
+GRACE_S = 2.0  # one never met may be buried by those who met it, or cleared by its own word; then we ask
+POKE_UP_TO = 10  # members; with more, somebody's ping finds a killed process as soon
+MEASURED = 20  # tries, before the loss of one way says more than that of our link
 
 
 class Round:
     """The tries of one probe of one member."""
 
-    def __init__(self, peer: Peer, now: float, interval_s: float, stretch: int) -> None:
+    __slots__ = ("ask_helpers_at", "ends_at", "next_try", "peer", "sent", "spacing_s", "tries_left")
+
+    def __init__(self, peer: Peer, now: float, interval_s: float, stretch: int, tries: int) -> None:
         self.peer = peer
-        self.tries_left = peer.path.tries
+        self.tries_left = tries
         self.sent = 0
         self.spacing_s = max(min(peer.path.timeout_s, interval_s / self.tries_left), 0.01) * stretch
         self.next_try = now
@@ -56,11 +67,13 @@ class Prober:
         self._verdicts = verdicts
         self._rounds: dict[NodeId, Round] = {}
         self._sent: dict[int, tuple[NodeId, float]] = {}  # oldest first
-        self._favours: dict[int, tuple[NodeId, int, NodeId, float]] = {}  # ours -> asker, its seq, target, until
+        self._doubts: dict[NodeId, Peer] = {}
         self._verifying: dict[NodeId, tuple[float, str, bytes | None]] = {}
         self._seq = roster.rng.randrange(1, 1 << 16)
         self._order: list[NodeId] = []
-        self._next_turn = 0.0
+        self._next_turn = NEVER
+        self._loads = Loads(roster)
+        self.helpers = Helpers(roster, verdicts, self.ping, self.greet)
 
     @property
     def is_busy(self) -> bool:
@@ -69,33 +82,53 @@ class Prober:
 
     # --- time -------------------------------------------------------------------------------------------------
 
+    def due(self, now: float) -> float:
+        """When there is something to do."""
+        if self._rounds or self._doubts or self._verifying or self._roster.suspects or self.helpers.is_busy:
+            return now
+        if self._roster.is_large:
+            return self._next_turn
+        return min((min(peer.next_round, peer.next_poke) for peer in self._roster.alive()), default=math.inf)
+
     def tick(self, now: float) -> None:
         """Do what is due."""
         for peer in self._due(now):
             self._start(peer, now)
         for probe in list(self._rounds.values()):
             self._go_on(probe, now)
-        for peer in list(self._roster.peers.values()):
-            if peer.state is State.ALIVE and peer.doubted:
+        for peer in list(self._doubts.values()):
+            if peer.doubted and peer.state is State.ALIVE:
                 self._judge_doubt(peer, now)
-            elif peer.state is State.SUSPECT and peer.met:
-                self._press(peer, now)
+            else:
+                del self._doubts[peer.node]
+        for peer in list(self._roster.suspects.values()):
+            self._press(peer, now)
         self._expire(now)
 
     def stalled(self, lag_s: float) -> None:
         """We were away: what was outstanding proves nothing (rule 6)."""
         self._rounds.clear()
-        self._favours.clear()
+        self.helpers.stalled()
         self._verifying.clear()
-        for peer in self._roster.peers.values():
+        for peer in self._doubts.values():
             peer.doubted = False
+        for peer in self._roster.suspects.values():
             if peer.suspicion:
                 peer.suspicion.shift(lag_s)
 
+    def look_at_all(self, now: float) -> None:
+        """Ping everybody met at once: we were away, and know nothing that is fresh."""
+        for peer in self._roster.alive():
+            self.verify(peer, now, "not heard since this computer slept")
+
     def _due(self, now: float) -> Iterable[Peer]:
         """Yield whose round begins (rule 1)."""
-        alive = self._roster.alive()
-        if len(alive) < self._roster.tuning.mesh_up_to:
+        if not self._roster.is_large:
+            alive = self._roster.alive()
+            for peer in alive:
+                if now >= peer.next_poke:
+                    peer.next_poke = math.inf
+                    self._roster.effect(Poke(tuple(peer.addresses[:1])))
             return [peer for peer in alive if now >= peer.next_round and peer.node not in self._rounds]
         if now < self._next_turn:
             return []
@@ -113,11 +146,18 @@ class Prober:
         return []
 
     def _start(self, peer: Peer, now: float) -> None:
-        interval_s = self._roster.tuning.probe_interval_s
+        interval_s, stretch = self._roster.tuning.probe_interval_s, self._roster.health.stretch
         # A tenth of jitter, or all nodes that met at one moment would ping at one moment for ever.
-        peer.next_round = now + interval_s * self._roster.health.stretch * self._roster.rng.uniform(0.95, 1.05)
+        peer.next_round = now + interval_s * stretch * self._roster.rng.uniform(0.95, 1.05)
+        if self._roster.count <= POKE_UP_TO:
+            peer.next_poke = now + interval_s / 2
         if peer.node not in self._rounds:
-            self._rounds[peer.node] = Round(peer, now, interval_s, self._roster.health.stretch)
+            path = peer.path if peer.path.count >= MEASURED else self._roster.link
+            self._rounds[peer.node] = Round(peer, now, interval_s, stretch, path.tries)
+
+    def _tried(self, peer: Peer, answered: bool) -> None:
+        peer.path.tried(answered)
+        self._roster.link.tried(answered)
 
     def _go_on(self, probe: Round, now: float) -> None:
         peer = probe.peer
@@ -128,20 +168,21 @@ class Prober:
             self._failed(peer, now)
         elif now >= probe.next_try and probe.tries_left:
             if probe.sent:
-                peer.path.tried(answered=False)
+                self._tried(peer, answered=False)
             probe.tries_left -= 1
             probe.sent += 1
             probe.next_try = now + probe.spacing_s
-            self.ping(peer, now)
+            self.ping(peer, now, everywhere=probe.sent > 1)
         if now >= probe.ask_helpers_at and peer.node in self._rounds:
             probe.ask_helpers_at = probe.ends_at + 1.0
-            self._ask_helpers(peer, now)
+            self.helpers.ask(peer, self._seq, now)
             self.greet(peer, now, "it does not answer pings", gap_s=DOUBT_GAP_S)
 
     def _failed(self, peer: Peer, now: float) -> None:
         """A round went unanswered (rule 3)."""
-        peer.path.tried(answered=False)
+        self._tried(peer, answered=False)
         peer.doubted = True
+        self._doubts[peer.node] = peer
         self._judge_doubt(peer, now)
 
     def _judge_doubt(self, peer: Peer, now: float) -> None:
@@ -150,26 +191,32 @@ class Prober:
 
     def _press(self, peer: Peer, now: float) -> None:
         """Ping a suspect fast, or bury it (rule 5)."""
-        if now - peer.evidence_at >= SILENCE_S * self._roster.health.stretch:
+        quiet_s = now - peer.evidence_at
+        if self._roster.is_large:
+            quiet_s = min(quiet_s, now - peer.since)  # we have not asked it for long; only what it owes us counts
+        if peer.met and quiet_s >= SILENCE_S * self._roster.health.stretch:
             self._verdicts.join(peer, now)
         self._verdicts.tick(peer, now)
-        if peer.state is State.SUSPECT and now >= peer.next_fast:
-            peer.next_fast = max(peer.next_fast + FAST_EVERY_S, now)  # in step, though ticks are coarse
-            self.ping(peer, now)
+        if not peer.met and peer.suspicion and now >= peer.suspicion.deadline + GRACE_S:
+            self.greet(peer, now, "others suspected it, and nothing was heard since", gap_s=DOUBT_GAP_S * 10)
+        if peer.state is State.SUSPECT and peer.met and now >= peer.next_fast:
+            crowd = max(1.0, len(self._roster.alive()) / self._roster.tuning.mesh_up_to)
+            peer.next_fast = max(peer.next_fast + FAST_EVERY_S * crowd, now)  # in step, though ticks are coarse
+            self.ping(peer, now, everywhere=True)
             self.greet(peer, now, "it is suspect", gap_s=DOUBT_GAP_S)
 
     def _expire(self, now: float) -> None:
-        for node, (until, reason, by) in list(self._verifying.items()):
-            if now >= until:
-                del self._verifying[node]
-                self._verified(self._roster.peers.get(node), until, reason, by, now)
-        for seq, (asker, asked_seq, target, until) in list(self._favours.items()):
-            if now >= until:
-                del self._favours[seq]
-                if asker in self._roster.peers:
-                    self._roster.send(self._roster.peers[asker], Nack(asked_seq, bytes.fromhex(target)))
-        while self._sent and now - next(iter(self._sent.values()))[1] > KEEP_PING_S:
-            del self._sent[next(iter(self._sent))]
+        if self._verifying:
+            for node, (until, reason, by) in list(self._verifying.items()):
+                if now >= until:
+                    del self._verifying[node]
+                    self._verified(self._roster.peers.get(node), until, reason, by, now)
+        self.helpers.tick(now)
+        while self._sent:
+            oldest = next(iter(self._sent))
+            if now - self._sent[oldest][1] <= KEEP_PING_S:
+                break
+            del self._sent[oldest]
 
     # --- pings and answers ------------------------------------------------------------------------------------
 
@@ -191,7 +238,8 @@ class Prober:
         if peer.first_unheard_seq and ping.heard >= peer.first_unheard_seq:
             peer.confirmed(now)
         claims = self._whispers.for_receiver(peer)
-        self._roster.send(peer, Ack(ping.seq, self._roster.me.packed_load, self._roster.state_hash(), claims))
+        loads = self._loads.freshest(peer, now) if self._roster.is_large else []
+        self._roster.send(peer, Ack(ping.seq, self._roster.me.packed_load, self._roster.state_hash(), claims, loads))
 
     def answered(self, peer: Peer, seq: int, now: float) -> None:
         """Take an answer: measure, and end its round."""
@@ -199,35 +247,21 @@ class Prober:
         if node != peer.node:
             return
         peer.path.answered(now - sent_at)
-        peer.path.tried(answered=True)
+        self._tried(peer, answered=True)
         peer.confirmed(now)
         self._rounds.pop(peer.node, None)
         self._roster.health.better()
-        favour = self._favours.pop(seq, None)
-        if favour and favour[0] in self._roster.peers:
-            self._roster.send(self._roster.peers[favour[0]], Vouch(favour[1], peer.raw))
 
-    # --- helpers ----------------------------------------------------------------------------------------------
+    def heard(self, peer: Peer, now: float) -> None:
+        """A member spoke to us itself: tell those who asked after it, and what it says of itself in `loads`."""
+        self._verdicts.heard(peer, now)
+        self.helpers.heard(peer)
+        if peer.accused_at >= peer.incarnation:
+            self.warn(peer, now)  # it lives, but others may have been told otherwise: only its own word clears that
 
-    def _ask_helpers(self, peer: Peer, now: float) -> None:
-        others = [other for other in self._roster.alive() if other is not peer and not other.doubted]
-        for helper in self._roster.sample(others, self._roster.tuning.indirect_probes):
-            self._roster.send(helper, PingRequest(self._seq, peer.raw))
-
-    def requested(self, asker: Peer, request: PingRequest, now: float) -> None:
-        """Ping a member for another one."""
-        target = self._roster.peers.get(NodeId(request.target.hex()))
-        if target is None or not target.met or len(self._favours) >= FAVOURS_MAX:
-            self._roster.send(asker, Nack(request.seq, request.target))
-            return
-        seq = self.ping(target, now)
-        self._favours[seq] = (asker.node, request.seq, target.node, now + FAVOUR_S)
-
-    def vouched(self, vouch: Vouch, now: float) -> None:
-        """A helper has heard the member that we do not hear."""
-        peer = self._roster.peers.get(NodeId(vouch.target.hex()))
-        if peer and peer.state in (State.ALIVE, State.SUSPECT):
-            self._verdicts.vouched(peer, now, "only others hear it")
+    def loaded(self, peer: Peer, message: Ping | Ack, now: float) -> None:
+        """Take the loads that ride on a datagram: its own, and in a large cluster those of others."""
+        self._loads.take(peer, message, now)
 
     # --- evidence from elsewhere ------------------------------------------------------------------------------
 
@@ -246,12 +280,18 @@ class Prober:
             self._rounds[peer.node].tries_left = max(3, peer.path.tries)
             self._rounds[peer.node].spacing_s = min(VERIFY_S / 4, self._rounds[peer.node].spacing_s)
 
+    def warn(self, peer: Peer, now: float) -> None:
+        """Others accuse a member that we hear: ping it, with the accusation in the ping (rule 7)."""
+        if peer.met and now >= peer.next_fast:
+            peer.next_fast = now + FAST_EVERY_S
+            self.ping(peer, now)
+
     def _verified(self, peer: Peer | None, until: float, reason: str, by: bytes | None, now: float) -> None:
         if peer and peer.evidence_at < until - VERIFY_S and self._roster.health.may_accuse(now):
             self._verdicts.suspect(peer, now, reason, by)
 
     def greet(self, peer: Peer, now: float, why: str, gap_s: float = GREET_GAP_S) -> None:
         """Ask for a greeting over TCP, at most once in `gap_s`."""
-        if peer.addresses and now - peer.greeted_at >= gap_s:
+        if peer.addresses and now - peer.greeted_at >= gap_s and peer.state is not State.REVOKED:
             peer.greeted_at = now
             self._roster.effect(Greet(peer.node, tuple(peer.addresses), why))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from random import Random
 
 import msgspec
 
 from tarsd.gossip.effects import Effect, MemberChanged, Remember, Send
+from tarsd.gossip.estimates import Path
 from tarsd.gossip.facts import Facts
 from tarsd.gossip.member import Address, Load, Member, State
 from tarsd.gossip.messages import Claim, Message, Word
-from tarsd.gossip.peer import Peer
+from tarsd.gossip.peer import Peer, state_mark
 from tarsd.gossip.proof import Notary, claim_statement
 from tarsd.gossip.stall import Health
 from tarsd.names import NodeId, NodeName, Zone
@@ -46,6 +46,7 @@ class Me:
         self.packed_load = self.load.pack()
         self.addresses: tuple[Address, ...] = ()
         self.leaving = False
+        self.revoked = ""  # why, once it is
         self._claim: Claim | None = None
 
     def claim(self) -> Claim:
@@ -56,11 +57,9 @@ class Me:
             self._claim = known = Claim(self.raw, Word.ALIVE, self.generation, self.incarnation, self.raw, proof)
         return known
 
-    def state_mark(self) -> bytes:
+    def state_mark(self) -> int:
         """Return this node's share of the state hash, which others compute in the same way."""
-        stand_in = Peer(self.node, 0.0)
-        stand_in.generation, stand_in.facts = self.generation, self.facts
-        return stand_in.state_mark()
+        return state_mark(self.raw, self.generation, self.facts.version)
 
     def as_member(self, since: float, now: float) -> Member:
         """Return this node as its own member."""
@@ -80,14 +79,15 @@ class Me:
             last_heard_s=0.0,
             rtt_ms=0.0,
             loss=0.0,
-            reason="this node",
+            reason=self.revoked or "this node",
             version=self.facts.release,
+            api=self.facts.api,
             is_self=True,
         )
 
 
 class Roster:
-    """The one place where members change their state."""
+    """The one place where members change their state; what is asked often is kept, not counted anew."""
 
     def __init__(self, me: Me, tuning: Tuning, rng: Random, now: float) -> None:
         self.me = me
@@ -95,10 +95,22 @@ class Roster:
         self.rng = rng
         self.started = now
         self.health = Health(calm_s=tuning.probe_interval_s)
+        self.link = Path()  # this node's own link: all tries to everybody
         self.peers: dict[NodeId, Peer] = {}
+        self.by_raw: dict[bytes, Peer] = {}
         self.by_prefix: dict[bytes, Peer] = {}
+        self.suspects: dict[NodeId, Peer] = {}
+        self.away_changed = True  # somebody is to be contacted who was not, or at another time
+        self.wants_members = True  # the next greeting asks whom the other one knows
         self._effects: list[Effect] = []
+        self._alive: dict[NodeId, Peer] = {}
+        self._here: dict[NodeId, Peer] = {}
+        self._away: dict[NodeId, Peer] = {}
+        self._alive_list: list[Peer] | None = None
+        self._here_list: list[Peer] | None = None
+        self._mixed = 0  # XOR of the marks of all present members but this node
         self._hash: bytes | None = None
+        self.notices = bytes(8)  # digest of the notices that are known
 
     def drain(self) -> list[Effect]:
         """Return the effects decided since the last call."""
@@ -112,43 +124,66 @@ class Roster:
     def send(self, peer: Peer, message: Message, *, everywhere: bool = False) -> None:
         """Send to the address that works, or to all that are known."""
         if peer.met and peer.addresses:
-            self.effect(Send(peer.node, message, tuple(peer.addresses if everywhere else peer.addresses[:1])))
+            self._effects.append(Send(peer.node, message, tuple(peer.addresses if everywhere else peer.addresses[:1])))
 
     def peer(self, node: NodeId, now: float) -> Peer:
         """Return the peer, made as a hint where it was unknown."""
         peer = self.peers.get(node)
         if peer is None:
             self._make_room(now)
-            peer = self.peers[node] = self.by_prefix[bytes.fromhex(node)[:8]] = Peer(node, now)
+            peer = self.peers[node] = Peer(node, now)
+            self.by_raw[peer.raw] = self.by_prefix[peer.raw[:8]] = self._away[node] = peer
+            self.away_changed = True
         return peer
 
     def alive(self) -> list[Peer]:
-        """Return the members that live and were greeted."""
-        return [peer for peer in self.peers.values() if peer.met and peer.state is State.ALIVE]
+        """Return the members that live and were greeted; not to be changed."""
+        if self._alive_list is None:
+            self._alive_list = list(self._alive.values())
+        return self._alive_list
 
     def here(self) -> list[Peer]:
-        """Return the members that count as present, suspects included."""
-        return [peer for peer in self.peers.values() if peer.here]
+        """Return the members that count as present, suspects included; not to be changed."""
+        if self._here_list is None:
+            self._here_list = list(self._here.values())
+        return self._here_list
 
-    def sample(self, peers: Iterable[Peer], count: int) -> list[Peer]:
+    def away(self) -> list[Peer]:
+        """Return everybody who does not count as present."""
+        return list(self._away.values())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are too many members for everybody to probe everybody."""
+        return len(self._here) >= self.tuning.mesh_up_to
+
+    @property
+    def count(self) -> int:
+        """How many members count as present, this node included."""
+        return len(self._here) + 1
+
+    def sample(self, peers: list[Peer], count: int) -> list[Peer]:
         """Return up to `count` of `peers`, chosen evenly."""
-        pool = list(peers)
-        return pool if len(pool) <= count else self.rng.sample(pool, count)
+        return peers if len(peers) <= count else self.rng.sample(peers, count)
 
     def set_state(self, peer: Peer, state: State, now: float, reason: str) -> None:
-        """Let a member be in `state` from now on, and say so."""
-        if state is not State.SUSPECT:
+        """Let a member be in `state` from now on, and say so; who is revoked stays it."""
+        if peer.state is State.REVOKED:
+            return
+        if state is State.SUSPECT:
+            self.suspects[peer.node] = peer
+        else:
+            self.suspects.pop(peer.node, None)
             peer.suspicion = None
         peer.reason = reason
         if peer.state is not state:
             peer.state, peer.since = state, now
-            self._hash = None
             self.effect(Remember())
         self.changed(peer, now)
 
     def changed(self, peer: Peer, now: float) -> None:
         """Say that something about a member is new."""
-        self._hash = None
+        self._recount(peer)
         self.effect(MemberChanged(peer.as_member(now)))
 
     def self_changed(self, now: float) -> None:
@@ -156,19 +191,54 @@ class Roster:
         self._hash = None
         self.effect(MemberChanged(self.me.as_member(self.started, now)))
 
+    def know_notices(self, digest: bytes) -> None:
+        """Mix the digest of the notices into the state hash: who lacks one differs."""
+        self.notices, self._hash = digest, None
+
     def state_hash(self) -> bytes:
         """Return the hash by which two nodes see that their facts differ: XOR over all present members."""
         if self._hash is None:
-            mixed = int.from_bytes(self.me.state_mark(), "big")
-            for peer in self.here():
-                mixed ^= int.from_bytes(peer.state_mark(), "big")
-            self._hash = mixed.to_bytes(8, "big")
+            notices = int.from_bytes(self.notices, "big")
+            self._hash = (self._mixed ^ self.me.state_mark() ^ notices).to_bytes(8, "big")
         return self._hash
+
+    def _recount(self, peer: Peer) -> None:
+        is_here = peer.here
+        is_alive = is_here and peer.met and peer.state is State.ALIVE
+        if is_here is not (peer.node in self._here):
+            self._here_list = None
+            _keep(self._here, peer, is_here)
+        if is_alive is not (peer.node in self._alive):
+            self._alive_list = None
+            _keep(self._alive, peer, is_alive)
+        _keep(self._away, peer, not is_here)
+        if not is_here:
+            self.away_changed = True
+        mark = peer.state_mark() if is_here else 0
+        if mark != peer.counted:
+            self._mixed ^= mark ^ peer.counted
+            peer.counted = mark
+            self._hash = None
 
     def _make_room(self, now: float) -> None:
         if len(self.peers) < MAX_KNOWN:
             return
         away = [peer for peer in self.peers.values() if not peer.here]
         oldest = max(away or self.peers.values(), key=lambda peer: (now - peer.heard_at, now - peer.since))
+        self._mixed ^= oldest.counted
+        self._hash = self._alive_list = self._here_list = None
+        _keep(self._here, oldest, False)
+        _keep(self._away, oldest, False)
+        _keep(self._alive, oldest, False)
+        self.suspects.pop(oldest.node, None)
         del self.peers[oldest.node]
-        del self.by_prefix[oldest.raw[:8]]
+        del self.by_raw[oldest.raw]
+        if self.by_prefix.get(oldest.raw[:8]) is oldest:
+            del self.by_prefix[oldest.raw[:8]]
+
+
+def _keep(peers: dict[NodeId, Peer], peer: Peer, is_in: bool) -> None:
+    if is_in:
+        peers[peer.node] = peer
+    else:
+        peers.pop(peer.node, None)

@@ -1,11 +1,14 @@
 """Sealed datagrams: one session per pair of boots. Pure: keys come in as bytes.
 
 Rules
-1. Header (authenticated, not hidden): version 1 | key epoch 1 | first 8 bytes of the sender's id | counter 8.
-2. Keys come from X25519 of both boots' keys, through HKDF bound to both boot ids and the epoch; each direction has
-   its own key, because the counter is the nonce and both sides count from 1.
-3. A counter is never used twice under one key: the boot id in the derivation makes that hold across crashes.
+1. Header (authenticated, not hidden): version 1 | key epochs 1 | first 8 bytes of the sender's id | counter 8. The
+   epochs are those of the sender's and of the receiver's exchange key, four bits each.
+2. Keys come from X25519 of both boots' keys, through HKDF bound to both boot ids and epochs; each direction has its
+   own key, because the counter is the nonce and both sides count from 1.
+3. A counter is never used twice under one key: the boot id in the derivation makes that hold across crashes, and a
+   session that has counted to `LAST_COUNTER` seals no more.
 4. A datagram is accepted once (sliding window), and only after its tag is verified.
+5. What can be refused by looking at length, version and counter never costs a decryption.
 Sources: WireGuard's paper, section 5.4; RFC 6479 for the window.
 """
 
@@ -25,15 +28,18 @@ from tarsd.gossip.codec import MAX_DATAGRAM_BYTES
 
 VERSION = 1
 WINDOW = 2048  # datagrams that may come out of order before the oldest is taken for a replay
+LAST_COUNTER = 1 << 60
+EPOCHS_TOLD = 16  # four bits of an epoch are in the header
 _HEADER = struct.Struct(">BB8sQ")
 _TAG_BYTES = 16
+MIN_DATAGRAM_BYTES = _HEADER.size + _TAG_BYTES
 
 
 class Header(NamedTuple):
     """What a datagram says in the open."""
 
     version: int
-    epoch: int
+    epochs: int  # of both ends' exchange keys: see `told`
     sender: bytes
     counter: int
 
@@ -45,14 +51,16 @@ class End(NamedTuple):
     boot: bytes  # 8 bytes
 
 
-def read_header(datagram: bytes) -> Header:
-    """Return a datagram's header; raises `WireError` when it cannot be one of ours."""
-    if not _HEADER.size + _TAG_BYTES <= len(datagram) <= MAX_DATAGRAM_BYTES:
-        raise WireError(f"a datagram of {len(datagram)} bytes")
-    header = Header(*_HEADER.unpack_from(datagram))
-    if header.version != VERSION:
-        raise WireError(f"a datagram of version {header.version}")
-    return header
+def told(sender: int, receiver: int) -> int:
+    """Return what a header says of the key epochs of both ends."""
+    return (sender % EPOCHS_TOLD) * EPOCHS_TOLD + receiver % EPOCHS_TOLD
+
+
+def read_header(datagram: bytes) -> Header | None:
+    """Return a datagram's header, or None when it cannot be one of ours: the same small work for any bytes."""
+    if not MIN_DATAGRAM_BYTES <= len(datagram) <= MAX_DATAGRAM_BYTES or datagram[0] != VERSION:
+        return None
+    return Header._make(_HEADER.unpack_from(datagram))
 
 
 class ReplayWindow:
@@ -81,29 +89,33 @@ class ReplayWindow:
 
 
 class Session:
-    """The keys between this boot and one boot of a peer, for one epoch."""
+    """The keys between this boot and one boot of a peer, for one exchange key of each."""
 
-    def __init__(self, own: End, peer: End, own_private: bytes, peer_public: bytes, epoch: int = 0) -> None:
+    def __init__(
+        self, own: End, peer: End, own_key: X25519PrivateKey, peer_key: bytes, own_epoch: int = 0, peer_epoch: int = 0
+    ) -> None:
         """Derive the keys; raises `WireError` for a public key that yields no secret."""
-        self.epoch = epoch  # the sum of both ends' key epochs, modulo 256: either end may renew its key
-        self.peer_boot = peer.boot
-        self.peer_public = peer_public
-        sending, receiving = _derive(own, peer, own_private, peer_public, epoch)
+        self.own_epoch = own_epoch
+        self.peer_epoch = peer_epoch
+        self.sent = 0  # datagrams, which is the counter of the last one
+        self._says = told(own_epoch, peer_epoch)
+        sending, receiving = _derive(own, peer, own_key, peer_key, self._says, told(peer_epoch, own_epoch))
         self._sending = ChaCha20Poly1305(sending)
         self._receiving = ChaCha20Poly1305(receiving)
         self._sender = own.node[:8]
-        self._counter = 0
         self._window = ReplayWindow()
 
-    def seal(self, message: bytes) -> bytes:
-        """Return the datagram that carries `message`."""
-        self._counter += 1
-        header = _HEADER.pack(VERSION, self.epoch, self._sender, self._counter)
-        return header + self._sending.encrypt(_nonce(self._counter), message, header)
+    def seal(self, message: bytes) -> bytes | None:
+        """Return the datagram that carries `message`; None when this key has sealed all that it may."""
+        if self.sent >= LAST_COUNTER:
+            return None
+        self.sent += 1
+        header = _HEADER.pack(VERSION, self._says, self._sender, self.sent)
+        return header + self._sending.encrypt(_nonce(self.sent), message, header)
 
     def open(self, header: Header, datagram: bytes) -> bytes | None:
-        """Return the message, or None when it is forged, from another boot or epoch, or a replay."""
-        if header.epoch != self.epoch or not self._window.is_new(header.counter):
+        """Return the message, or None when it is forged, of another boot or epoch, or a replay."""
+        if not self._window.is_new(header.counter):
             return None
         head, sealed = datagram[: _HEADER.size], datagram[_HEADER.size :]
         try:
@@ -118,15 +130,16 @@ def _nonce(counter: int) -> bytes:
     return counter.to_bytes(12, "big")
 
 
-def _derive(own: End, peer: End, own_private: bytes, peer_public: bytes, epoch: int) -> tuple[bytes, bytes]:
+def _derive(
+    own: End, peer: End, own_key: X25519PrivateKey, peer_key: bytes, says: int, hears: int
+) -> tuple[bytes, bytes]:
     """Return (sending key, receiving key); the peer derives the same two, the other way round."""
     try:
-        secret = X25519PrivateKey.from_private_bytes(own_private).exchange(
-            X25519PublicKey.from_public_bytes(peer_public)
-        )
+        secret = own_key.exchange(X25519PublicKey.from_public_bytes(peer_key))
     except ValueError as error:
         raise WireError(f"an X25519 key that yields no secret: {error}") from error
     low, high = sorted((own, peer))
-    context = b"tarsd gossip 1" + low.node + high.node + bytes([epoch])
+    epochs = says if own == low else hears
+    context = b"tarsd gossip 1" + low.node + high.node + bytes([epochs])
     material = HKDF(SHA256(), 64, salt=low.boot + high.boot, info=context).derive(secret)
     return (material[:32], material[32:]) if own == low else (material[32:], material[:32])

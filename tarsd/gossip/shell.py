@@ -14,29 +14,32 @@ from random import Random
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tarsd import config
-from tarsd.errors import StorageError, Unavailable
+from tarsd.errors import ConfigError, StorageError, Unavailable
 from tarsd.gossip.effects import Alarm, Greet, KeepGeneration, MemberChanged, Remember
 from tarsd.gossip.errands import Errands, Hello, as_address, plain_host
 from tarsd.gossip.greetings import Greeter
-from tarsd.gossip.interfaces import NetworkWatch, own_addresses
+from tarsd.gossip.interfaces import own_addresses
 from tarsd.gossip.member import Address, Attribute, Load, Member
 from tarsd.gossip.membership import Membership
+from tarsd.gossip.metronome import Metronome
+from tarsd.gossip.network_watch import NetworkWatch
 from tarsd.gossip.proof import Ed25519Notary
 from tarsd.gossip.roster import Me, Tuning
 from tarsd.gossip.sessions import Sessions
-from tarsd.gossip.station import Datagram, Order, Station
+from tarsd.gossip.station import Admit, Datagram, NewKey, Order, Station
 from tarsd.gossip.table import Table
 from tarsd.gossip.udp import Udp
 from tarsd.identity import Identity, PeerIdentity
+from tarsd.identity.join import inviter_of
 from tarsd.names import Capability, NodeId
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
-BUSY_TICK_S = 0.02
 GOODBYES = 3  # datagrams get lost
 GOODBYE_GAP_S = 0.03
 WRITE_GAP_S = 0.5  # changes within it become one write of the table
+
+_Advertised = tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str, tuple[str, ...]]
 
 
 class Gossip:
@@ -61,13 +64,16 @@ class Gossip:
         self._settings = settings
         self._network = network
         self._rng = rng or Random()  # noqa: S311 - spreads load, keeps no secret
+        self._data_dir = data_dir
         self._table = Table(data_dir / "gossip")
+        self._inviter: str | None = None  # a place to look at, as long as nobody was ever met
         self._udp = Udp(self._received, self._refused)
-        self._errands = Errands(hello, self._table)
         self._watch = NetworkWatch(identity.node_id, identity.cluster, network, self._found, self._network_changed)
+        self._errands = Errands(hello, self._table, self._watch.is_ours)
         self._station: Station | None = None
+        self._metronome: Metronome | None = None
         self._callbacks: list[Callable[[Member], None]] = []
-        self._pending: tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str] = ({}, (), "")
+        self._pending: _Advertised = ({}, (), "", ())
         self._load = Load()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
@@ -85,8 +91,11 @@ class Gossip:
         """
         generation = await asyncio.to_thread(self._table.next_generation)
         met = await asyncio.to_thread(self._table.read)
+        self._inviter = None if met else await asyncio.to_thread(inviter_of, self._data_dir)
         self._station = self._make_station(generation)
+        self._metronome = Metronome(self._station.membership)
         self.port = self._udp.open(self._network.listen, port)
+        self._admit()
         now = time.monotonic()
         self._carry(self._station.orders(self._station.membership.restore(met, now)))
         self._advertise_pending(self._station.membership, now)
@@ -132,22 +141,30 @@ class Gossip:
             suspicion_min_s=settings.suspicion_min_s,
             reprobe_dead_s=settings.reprobe_dead_s,
         )
-        membership = Membership(me, tuning, public, self._rng, time.monotonic())
+        membership = Membership(me, tuning, public, self._rng, time.monotonic(), book=identity.notices)
         return Station(membership, Sessions(identity.node_id, boot, private))
 
     def _started(self) -> list[Order]:
         assert self._station is not None
-        seeds = [as_address(seed) for seed in self._network.seeds]
+        seeds = [as_address(seed) for seed in (*self._network.seeds, *filter(None, [self._inviter]))]
         addresses = own_addresses(self._network.listen, self.port)
         return self._station.orders(self._station.membership.start(time.monotonic(), self.port, addresses, seeds))
 
     # --- what the rest of the node asks and tells -----------------------------------------------------------------
 
     def advertise(
-        self, capabilities: Mapping[Capability, Mapping[str, Attribute]], roles: Iterable[str], version: str
+        self,
+        capabilities: Mapping[Capability, Mapping[str, Attribute]],
+        roles: Iterable[str],
+        version: str,
+        api: Iterable[str] = (),
     ) -> None:
-        """Say what this node can do; replaces what was said before. May be called before `start`."""
-        self._pending = ({name: dict(values) for name, values in capabilities.items()}, tuple(roles), version)
+        """Say what this node can do, and at which URLs (`api`) people reach it; replaces what was said before.
+
+        May be called before `start`.
+        """
+        adverts = {name: dict(values) for name, values in capabilities.items()}
+        self._pending = (adverts, tuple(roles), version, tuple(api))
         if self._station is not None:
             self._advertise_pending(self._station.membership, time.monotonic())
 
@@ -170,10 +187,25 @@ class Gossip:
         """Return one member."""
         return self._station.membership.member(node, time.monotonic()) if self._station else None
 
+    def rotate_keys(self) -> None:
+        """Have a new exchange key and tell everybody present; what the old one sealed is opened for a minute more."""
+        if self._station is not None:
+            self._carry(self._station.rotate(os.urandom(32), time.monotonic()))
+
     @property
     def refused_datagrams(self) -> int:
-        """How many datagrams arrived that nobody we know had sealed."""
+        """How many datagrams were read that nobody we know had sealed."""
         return self._station.refused_datagrams if self._station else 0
+
+    @property
+    def throttled_datagrams(self) -> int:
+        """How many of the refused datagrams were not even tried, because their source had failed too often."""
+        return self._station.throttled_datagrams if self._station else 0
+
+    @property
+    def dropped_datagrams(self) -> int:
+        """How many datagrams the kernel dropped unread: empty ones, those that named nobody known, or came too fast."""
+        return self._udp.dropped
 
     def subscribe(self, callback: Callable[[Member], None]) -> Callable[[], None]:
         """Call `callback` with each member whose state, facts or incarnation changed; returns how to end that."""
@@ -205,7 +237,8 @@ class Gossip:
         for order in orders:
             match order:
                 case Datagram(data, address):
-                    self._udp.send(data, address)
+                    if not self._watch.is_ours(address):
+                        self._udp.send(data, address)
                 case Greet():
                     self._greet(order)
                 case MemberChanged(member):
@@ -214,12 +247,22 @@ class Gossip:
                     self._dirty.set()
                 case Alarm(text):
                     log.warning("%s", text)
+                case Admit():
+                    self._admit()
+                case NewKey():
+                    self.rotate_keys()
                 case KeepGeneration():
                     pass  # `Errands` wrote it before it handed over these orders
+        if orders and self._metronome is not None:
+            self._metronome.hurry()
 
     def _greet(self, order: Greet) -> None:
         if self._tasks is not None and self._station is not None and self._errands.begin(order):
             self._tasks.create_task(self._errands.run(order, self._station, self._carry), name=f"greet {order.node}")
+
+    def _admit(self) -> None:
+        if self._station is not None:
+            self._udp.admit(self._station.senders)
 
     def _tell(self, member: Member) -> None:
         log.debug("%s is %s: %s", member.name, member.state, member.reason)
@@ -229,8 +272,8 @@ class Gossip:
     def _advertise_pending(self, membership: Membership, now: float) -> None:
         assert self._station is not None
         membership.set_load(self._load)
-        capabilities, roles, version = self._pending
-        self._carry(self._station.orders(membership.advertise(capabilities, roles, version, now)))
+        capabilities, roles, version, api = self._pending
+        self._carry(self._station.orders(membership.advertise(capabilities, roles, version, now, api)))
 
     def _received(self, data: bytes, source: Address) -> None:
         if self._station is not None:
@@ -244,20 +287,24 @@ class Gossip:
         if self._station is not None:
             self._carry(self._station.orders(self._station.membership.hint(node, addresses, time.monotonic())))
 
-    def _network_changed(self, addresses: tuple[Address, ...]) -> None:
+    def _network_changed(self, addresses: tuple[Address, ...], slept_s: float) -> None:
         if self._station is not None:
             membership, now = self._station.membership, time.monotonic()
-            self._carry(self._station.orders(membership.network_changed(addresses, now)))
+            if slept_s:
+                effects = membership.resumed(slept_s, addresses, now)
+            else:
+                effects = membership.network_changed(addresses, now)
+            self._carry(self._station.orders(effects))
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     async def _tick_for_ever(self) -> None:
         assert self._station is not None
-        membership = self._station.membership
+        assert self._metronome is not None
         while True:
-            await asyncio.sleep(BUSY_TICK_S if membership.is_busy else TICK_S)
+            await self._metronome.next()
             now = time.monotonic()
-            self._carry(self._station.orders(membership.tick(now)))
+            self._carry(self._station.tick(now))
             self.last_tick_s = now
 
     async def _keep_table(self) -> None:
@@ -271,7 +318,8 @@ class Gossip:
         met = self._station.membership.met() if self._station else []
         try:
             await asyncio.to_thread(self._table.write, met)
-        except StorageError as error:
+            await asyncio.to_thread(self._identity.notices.save)
+        except (StorageError, ConfigError) as error:
             # The node lives on without: after a restart it finds the others by mDNS, seeds, or their greetings.
             log.log(logging.DEBUG if self._failed_writes else logging.WARNING, "%s", error)
             self._failed_writes += 1

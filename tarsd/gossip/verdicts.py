@@ -3,12 +3,14 @@
     hint --greeted--> ALIVE --silence--> SUSPECT --deadline--> DEAD
                         ^------ any authentic sign of life --------'
     ALIVE or SUSPECT --its own word--> LEFT --greeted in a newer boot--> ALIVE
+    any --notice of the core authority--> REVOKED (`revocations`)
 
 Rules
 1. Any authentic datagram or greeting from a member is proof of its life: it ends suspicion and death at once.
 2. A member that said goodbye stays LEFT, whatever still arrives from that boot.
 3. A verdict of ours is told to everybody, and to the accused first.
 4. DEAD deletes nothing.
+5. A stall that a member announced is not held against it: meanwhile it is at most suspect, and nobody is told.
 """
 
 from __future__ import annotations
@@ -30,14 +32,22 @@ class Verdicts:
 
     def heard(self, peer: Peer, now: float) -> None:
         """It spoke to us itself (rule 1)."""
-        peer.heard_at = now
-        self.vouched(peer, now, "heard again")
+        peer.heard_at = peer.evidence_at = now
+        peer.doubted = peer.vouched_only = False
+        peer.accusers = ()
+        if peer.state is not State.ALIVE and peer.met:
+            self._revived(peer, now, "heard again")
 
-    def vouched(self, peer: Peer, now: float, reason: str) -> None:
-        """There is proof of its life, from itself or from a helper."""
+    def vouched(self, peer: Peer, now: float, reason: str, *, by_helper: bool = False) -> None:
+        """There is proof of its life from another than itself: its own signed word, or a helper who heard it."""
         peer.evidence_at = now
-        peer.doubted, peer.accusers = False, []
-        if not peer.met or peer.state not in (State.SUSPECT, State.DEAD):
+        peer.vouched_only = by_helper
+        peer.doubted, peer.accusers = False, ()
+        if peer.known:
+            self._revived(peer, now, reason)
+
+    def _revived(self, peer: Peer, now: float, reason: str) -> None:
+        if peer.state not in (State.SUSPECT, State.DEAD):
             return
         if peer.state is State.DEAD:
             peer.flaps.returned(now, now - peer.died_at)
@@ -48,21 +58,23 @@ class Verdicts:
 
     def suspect(self, peer: Peer, now: float, reason: str, by: bytes | None = None) -> None:
         """Suspect a member; `by` is a third party's id where it is not our own finding."""
-        if peer.state is not State.ALIVE or not peer.met:
+        if peer.state is not State.ALIVE or not peer.known:
             return
         tuning = self._roster.tuning
-        members = len(self._roster.here()) + 1
+        members = self._roster.count
         peer.suspicion = Suspicion(now, members, tuning.suspicion_min_s, tuning.probe_interval_s)
-        for accuser in (by or self._roster.me.raw, *peer.accusers):
+        is_told = by is None and now >= peer.busy_until
+        own = (self._roster.me.raw,) if is_told else ()
+        for accuser in ((by,) if by else own) + peer.accusers:
             peer.suspicion.accuse(accuser)
         peer.next_fast = now
         self._roster.set_state(peer, State.SUSPECT, now, reason)
-        if by is None:
+        if is_told:
             self._whispers.accuse(peer, Word.SUSPECT)
 
     def join(self, peer: Peer, now: float) -> None:
         """We do not hear a suspect either: let that count, here and elsewhere."""
-        may_accuse = self._roster.health.may_accuse(now)
+        may_accuse = self._roster.health.may_accuse(now) and now >= peer.busy_until
         if peer.suspicion and may_accuse and peer.suspicion.accuse(self._roster.me.raw):
             self._whispers.accuse(peer, Word.SUSPECT)
 
@@ -70,7 +82,10 @@ class Verdicts:
         """Bury a suspect whose time is over."""
         if peer.state is not State.SUSPECT or peer.suspicion is None:
             return
-        if now >= max(peer.suspicion.deadline, peer.busy_until) and self._roster.health.may_accuse(now):
+        if not peer.met or now < peer.busy_until or not self._roster.health.may_accuse(now):
+            return  # whom we never met we did not ping: those who did bury it, or a greeting that fails (`Greetings`)
+        peer.suspicion.others = len(self._roster.alive())
+        if now >= peer.suspicion.deadline:
             self.bury(peer, now, f"silent: {peer.reason}")
             self._whispers.accuse(peer, Word.DEAD)
 

@@ -1,7 +1,9 @@
 """The events of an answer, in the order a reader gets them; `/ws` sends each one as JSON with its `type`.
 
-    route, [sources], [notice…], token…, done | error
+    answer, route, [sources], [notice…], token…, done | error
 
+`answer` names it: a client whose host is lost asks any node again with that id and with the text it has (`shown`); the
+tokens that come then are only what follows that text. Asked twice at one time, the older one ends as `Superseded`.
 `notice` may come at any time: while waiting in a queue, at a hand-over, when something is degraded.
 `done` always comes last unless `error` does; text shown before an `error` is a cut answer, never a finished one.
 """
@@ -13,11 +15,15 @@ from typing import Literal
 import msgspec
 
 from tarsd.calls import Turn, Usage
-from tarsd.names import ConversationId, Route, TraceId
+from tarsd.names import AnswerId, ConversationId, RecordId, Route, TraceId
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a person asks. `turns` are the open chat's recent exchanges, oldest first; the session keeps them."""
+    """What a person asks. `turns` are the open chat's recent exchanges, oldest first; the session keeps them.
+
+    `answer`, `shown` and `sources` come from a client that goes on with an answer: its id, the text that the reader
+    has, and which passages that text cites by number (`Source.passage`, in their order).
+    """
 
     text: str
     conversation: ConversationId = ConversationId("")
@@ -29,6 +35,15 @@ class Question(msgspec.Struct, frozen=True):
     top_p: float = 0.95
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    answer: AnswerId = AnswerId("")  # "" = a new answer, the host names it
+    shown: str = ""
+    sources: tuple[RecordId, ...] = ()
+
+
+class AnswerEvent(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):
+    """What the answer is called: first of all events."""
+
+    answer: AnswerId
 
 
 class RouteEvent(msgspec.Struct, frozen=True, tag_field="type", tag="route"):
@@ -51,6 +66,7 @@ class Source(msgspec.Struct, frozen=True):
     end: int
     text: str
     document: str
+    passage: RecordId = RecordId("")
 
 
 class SourcesEvent(msgspec.Struct, frozen=True, tag_field="type", tag="sources"):
@@ -99,4 +115,4 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     retry_after_s: float = 0.0
 
 
-Event = RouteEvent | SourcesEvent | TokenEvent | NoticeEvent | DoneEvent | ErrorEvent
+Event = AnswerEvent | RouteEvent | SourcesEvent | TokenEvent | NoticeEvent | DoneEvent | ErrorEvent

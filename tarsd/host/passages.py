@@ -57,6 +57,27 @@ async def prepare_alone(records: Records, request: PrepareRequest, *, node: str,
     return PrepareItem(decision.route, messages, chosen, language, decision.reasons, degraded)
 
 
+async def prepare_again(records: Records, request: PrepareRequest, sources: Sequence[RecordId]) -> PrepareItem | None:
+    """Return the question prepared with the passages that the text shown cites; None when they are not all here."""
+    language = detect_language(request.question) or request.language or "en"
+    try:
+        decision = router.decide(request.question, documents=await records.document_count())
+        chosen = list(await records.passages(sources))
+    except StorageError:
+        return None
+    if [passage.id for passage in chosen] != list(sources):
+        return None
+    messages = prompt.build_messages(
+        request.question,
+        chosen,
+        turns=request.turns,
+        language=language,
+        context_tokens=request.context_tokens,
+        max_tokens=request.max_tokens,
+    )
+    return PrepareItem(decision.route, messages, chosen, language, decision.reasons)
+
+
 async def _search(records: Records, query: str, language: str) -> list[Hit]:
     found = await records.keyword_search(query, planner.SEARCH_LIMIT, language)
     scores = dict(found)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tarsd.errors import ConfigError, InvalidInput
+from tarsd.errors import ConfigError, InvalidInput, NotAllowed
 from tarsd.identity.folder import Signed
-from tarsd.identity.peer import authority_name, server_name_of, uri_of
+from tarsd.identity.peer import authority_name, authority_named, server_name_of, uri_of
 from tarsd.names import NodeId, NodeName, Zone
 
 DAY_S = 24 * 3600.0
@@ -39,6 +39,28 @@ NODE_DAYS = 30
 AUTHORITY_DAYS = 10 * 365
 ROOT_DAYS = 20 * 365
 EARLY = timedelta(hours=1)
+
+# What cryptography raises for bytes that are nearly a certificate.
+_BROKEN = (
+    ValueError,
+    TypeError,
+    IndexError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+class Authority(NamedTuple):
+    """A zone's authority, as its certificate tells it: `generation` counts from 1; `public_key` is 32 raw bytes."""
+
+    zone: Zone
+    generation: int
+    public_key: bytes
+    der: bytes
 
 
 class NodeCertificate(NamedTuple):
@@ -81,15 +103,15 @@ def make_root(cluster_name: str, now: float) -> Signed:
     return _sign(builder, key)
 
 
-def make_authority(root: Signed, zone: Zone, now: float) -> Signed:
-    """Return a zone's authority, signed by the root."""
+def make_authority(root: Signed, zone: Zone, now: float, generation: int = 1) -> Signed:
+    """Return a zone's authority, signed by the root; each `generation` replaces the one before."""
     root_certificate = x509.load_pem_x509_certificate(root.certificate)
     root_key = _private(root.key)
     key = Ed25519PrivateKey.generate()
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_of(root.certificate)),
-            x509.NameAttribute(NameOID.COMMON_NAME, authority_name(zone)),
+            x509.NameAttribute(NameOID.COMMON_NAME, authority_name(zone, generation)),
         ]
     )
     builder = _begin(name, root_certificate.subject, key.public_key(), now, AUTHORITY_DAYS)
@@ -121,6 +143,39 @@ def issue(authority: Signed, public_key: bytes, *, name: NodeName, zone: Zone, n
     )
     chain = certificate.public_bytes(Encoding.PEM) + authority.certificate
     return NodeCertificate(chain, node_id, certificate.not_valid_after_utc.timestamp())
+
+
+def read_authority_certificate(certificate: bytes, root: bytes) -> Authority:
+    """Return which authority a certificate (PEM or DER) is for; raises `NotAllowed` where `root` did not sign it."""
+    try:
+        parsed = _load(certificate)
+        above = x509.load_pem_x509_certificate(root)
+        parsed.verify_directly_issued_by(above)
+        key = parsed.public_key()
+        constraints = parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
+        organization = parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value
+        name = str(parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    except _BROKEN as error:
+        raise NotAllowed("not an authority of this cluster") from error
+    if not isinstance(key, Ed25519PublicKey) or not constraints.ca or organization != cluster_of(root):
+        raise NotAllowed("not an authority of this cluster")
+    zone, generation = authority_named(name)
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Authority(zone, generation, raw, parsed.public_bytes(Encoding.DER))
+
+
+def sign(key: bytes, statement: bytes) -> bytes:
+    """Return the signature (64 bytes) of a private key (PEM) under `statement`."""
+    return _private(key).sign(statement)
+
+
+def is_signed(public_key: bytes, statement: bytes, proof: bytes) -> bool:
+    """Whether `proof` is the signature of the owner of this raw public key under `statement`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(proof, statement)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def node_id_of(public_key: bytes) -> NodeId:
@@ -163,6 +218,22 @@ def subject_of(certificate: bytes) -> tuple[NodeId, float]:
     if not isinstance(key, Ed25519PublicKey):
         raise InvalidInput("not a node's certificate")
     return node_id_of(key.public_bytes(Encoding.Raw, PublicFormat.Raw)), parsed.not_valid_after_utc.timestamp()
+
+
+def issuer_of(certificate: bytes) -> int:
+    """Return the generation of the authority that signed a node's certificate (PEM); raises `InvalidInput`."""
+    try:
+        issuer = x509.load_pem_x509_certificate(certificate).issuer
+        name = str(issuer.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        return authority_named(name)[1]
+    except (ValueError, IndexError, NotAllowed) as error:
+        raise InvalidInput("not a node's certificate") from error
+
+
+def _load(certificate: bytes) -> x509.Certificate:
+    if certificate.startswith(b"-----"):
+        return x509.load_pem_x509_certificate(certificate)
+    return x509.load_der_x509_certificate(certificate)
 
 
 def _begin(

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from tarsd.errors import InvalidInput
+from tarsd.errors import InvalidInput, InviteError
 from tarsd.identity import invites
 from tarsd.identity.folder import Signed
 from tarsd.identity.identity import check_name, load_node_file, read_authority, read_file
+from tarsd.identity.revocations import Notices
 from tarsd.identity.token import SECRET_BYTES
 from tarsd.names import NodeId, NodeName, Zone
 
@@ -38,6 +39,15 @@ class JoinRequest(msgspec.Struct, frozen=True):
     request: bytes
 
 
+class Inviter(msgspec.Struct, frozen=True):
+    """The inviting node, and the port where it listens to peers: at the address where the joiner reached it."""
+
+    node_id: NodeId
+    name: NodeName
+    zone: Zone
+    port: int
+
+
 class JoinReply(msgspec.Struct, frozen=True):
     """The new node's certificate with its authority's; `authorities` (core nodes only) let it invite in turn."""
 
@@ -48,10 +58,12 @@ class JoinReply(msgspec.Struct, frozen=True):
     chain: bytes
     not_after: float
     authorities: dict[Zone, Signed] = {}
+    notices: list[bytes] = []  # who is revoked
+    inviter: Inviter | None = None  # where gossip finds the inviting node, so that the new one need not look for it
 
 
-def admit(data_dir: Path, request: JoinRequest, *, now: float | None = None) -> JoinReply:
-    """Use the invitation up and return what the new node needs.
+def admit(data_dir: Path, request: JoinRequest, *, now: float | None = None, peer_port: int = 0) -> JoinReply:
+    """Use the invitation up and return what the new node needs; `peer_port` is where this node listens to peers.
 
     Raises `InvalidInput` (the invitation stays open: name and signing request are checked before it is used),
     `InviteError`, or `ConfigError` where this node's own folder is broken.
@@ -65,6 +77,11 @@ def admit(data_dir: Path, request: JoinRequest, *, now: float | None = None) -> 
     public_key = ca.requested_key(request.request)
     node = load_node_file(data_dir)
     folder = data_dir / "identity"
+    notices = Notices(folder, read_file(folder / "root.crt"), node.node_id)
+    if notices.own is not None:
+        raise InviteError("this node was revoked: it lets nobody in")
+    if ca.node_id_of(public_key) in notices:
+        raise InviteError("that key belongs to a node that was revoked")
     authorities = {zone: read_authority(folder, zone) for zone in Zone}
     zone = invites.use(data_dir, request.secret, now=now).zone
     issued = ca.issue(authorities[zone], public_key, name=NodeName(request.name), zone=zone, now=now)
@@ -76,6 +93,8 @@ def admit(data_dir: Path, request: JoinRequest, *, now: float | None = None) -> 
         chain=issued.chain,
         not_after=issued.not_after,
         authorities=authorities if zone is Zone.CORE else {},
+        notices=notices.all(),
+        inviter=Inviter(node.node_id, node.name, node.zone, peer_port) if peer_port else None,
     )
 
 

@@ -9,9 +9,12 @@ Rules
     node.key         this node's private key, made here, never sent
     node.crt         its certificate, followed by its zone's authority
     root.crt         the cluster's root: all that is trusted
-    core.crt .key    the zones' authorities, on core nodes only: any of them can invite
-    lab.crt .key
+    core.crt .key    the zones' authorities, on core nodes only: any of them can invite; those that replaced them
+    lab.crt .key     carry a number (`issuers.py`)
     root.key         on the node that made the cluster; needed only to make new authorities, can be kept offline
+    revoked.json     who is revoked, and a copy of it (`revocations.py`)
+    inviter.json     where the node is that let this one in: the first place where gossip looks
+    rotation.json    how far a change of authorities is, on the node that began it (`rotation.py`)
     invites/         open and used invitations
 """
 
@@ -37,7 +40,7 @@ class Signed(NamedTuple):
 
 
 class NodeFile(msgspec.Struct, frozen=True):
-    """What node.json holds; `not_after` is the certificate's end in seconds since 1970."""
+    """What node.json holds; `not_after` is the certificate's end in seconds since 1970, `issuer` who signed it."""
 
     node_id: NodeId
     name: NodeName
@@ -45,6 +48,7 @@ class NodeFile(msgspec.Struct, frozen=True):
     cluster: str
     cluster_name: str
     not_after: float
+    issuer: int = 1
 
 
 def folder_of(data_dir: Path) -> Path:

@@ -11,7 +11,9 @@ from tarsd.config.schema import NameText
 from tarsd.errors import ConfigError
 from tarsd.identity.contexts import PeerContext, client_context, load_certificate, server_context
 from tarsd.identity.folder import NodeFile, Signed, create_folder, folder_of, refuse_second
+from tarsd.identity.issuers import read_issuer
 from tarsd.identity.peer import PeerIdentity
+from tarsd.identity.revocations import Notices
 from tarsd.names import NodeId, NodeName, Zone
 
 
@@ -19,15 +21,17 @@ class Identity:
     """Who this node is, and the TLS contexts that prove it.
 
     The contexts are made once and shared; `renew` changes the certificate inside them, so listening sockets and
-    pools need not be opened anew.
+    pools need not be opened anew. `notices` is who is revoked: the contexts look there at every handshake, and
+    whenever it has grown.
     """
 
     def __init__(self, folder: Path, node: NodeFile) -> None:
         self.folder = folder
         self._node = node
-        self._server = server_context(folder)
-        self._client = client_context(folder)
-        self._stranger = client_context(folder, any_node=True)
+        self.notices = Notices(folder, read_file(folder / "root.crt"), node.node_id)
+        self._server = server_context(folder, self.notices)
+        self._client = client_context(folder, self.notices)
+        self._stranger = client_context(folder, self.notices, any_node=True)
 
     @property
     def data_dir(self) -> Path:
@@ -66,12 +70,17 @@ class Identity:
 
     @property
     def can_invite(self) -> bool:
-        """Whether the authorities' keys are here: on core nodes."""
-        return self.zone is Zone.CORE
+        """Whether the authorities' keys are here, and count: on core nodes that are not revoked."""
+        return self.zone is Zone.CORE and self.notices.own is None
+
+    @property
+    def issuer(self) -> int:
+        """The generation of the authority that signed its certificate."""
+        return self._node.issuer
 
     def as_peer(self) -> PeerIdentity:
         """Return this node as others see it."""
-        return PeerIdentity(self.node_id, self.name, self.zone)
+        return PeerIdentity(self.node_id, self.name, self.zone, self.issuer)
 
     def server_context(self) -> PeerContext:
         """Return the context for listening to nodes: TLS 1.3, certificate required, this cluster's root only."""
@@ -120,8 +129,8 @@ def init_cluster(data_dir: Path, name: str, cluster_name: str = "home", *, now: 
 
 
 def read_authority(folder: Path, zone: Zone) -> Signed:
-    """Return a zone's authority, which core nodes keep; raises `ConfigError`."""
-    return Signed(read_file(folder / f"{zone}.crt"), read_file(folder / f"{zone}.key"))
+    """Return the authority that signs for a zone now, which core nodes keep; raises `ConfigError`."""
+    return read_issuer(folder, zone)
 
 
 def check_name(name: str) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from tarsd.errors import ConfigError, InvalidInput, InviteError
 from tarsd.identity.folder import folder_of, write_private
 from tarsd.identity.identity import load_node_file, read_file
+from tarsd.identity.revocations import Notices
 from tarsd.identity.token import MAX_HINTS, PIN_BYTES, SECRET_BYTES, Token, hash_of
 from tarsd.names import Zone
 
@@ -53,8 +54,11 @@ def create_invite(
     from tarsd.identity.authority import fingerprint
 
     folder = folder_of(data_dir)
-    if load_node_file(data_dir).zone is not Zone.CORE:
+    node = load_node_file(data_dir)
+    if node.zone is not Zone.CORE:
         raise InviteError("only core nodes can invite: run this on one of them")
+    if node.node_id in Notices(folder, read_file(folder / "root.crt"), node.node_id):
+        raise InviteError("this node was revoked: it lets nobody in")
     if not 0 < expires_s <= MAX_EXPIRES_S:
         raise InvalidInput(f"expires: {expires_s:g} s; allowed is above 0 and up to {MAX_EXPIRES_S:.0f} s (7 days)")
     now = time.time() if now is None else now

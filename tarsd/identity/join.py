@@ -15,24 +15,33 @@ import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from tarsd import wire
 from tarsd.errors import ConfigError, InviteError, NotAllowed, PeerLost, TarsdError, Unavailable, WireError, from_wire
 from tarsd.identity.enrol import MAX_MESSAGE_BYTES, JoinReply, JoinRequest, RootReply
-from tarsd.identity.folder import NodeFile, create_folder, refuse_second
+from tarsd.identity.folder import NodeFile, create_folder, folder_of, refuse_second
 from tarsd.identity.identity import Identity, check_name, load_identity
+from tarsd.identity.issuers import check_issuers, names_of, using_file
+from tarsd.identity.notices import read_notice
 from tarsd.identity.peer import peer_of
+from tarsd.identity.revocations import FILES, file_of
 from tarsd.identity.token import PIN_BYTES, Token, decode_token
 from tarsd.names import NodeName, Zone
 
 CONNECT_S = 5.0
+INVITER_FILE = "inviter.json"  # a seed for gossip, by which a node without multicast finds the others at first
 # Certificates begin an hour early (`authority.EARLY`); a clock further behind would find its own not valid yet.
 MAX_SKEW_S = 55 * 60.0
 
 ReplyT = TypeVar("ReplyT", bound=msgspec.Struct)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 def join(token: str, data_dir: Path, name: str, hints: Sequence[str] = ()) -> Identity:
@@ -109,10 +118,13 @@ def _enrol(address: str, invitation: Token, root: bytes, data_dir: Path, name: s
         if not _is_core(connection):
             raise _WrongNodeError(f"{address} is not a core node: the join token was not shown to it")
         reply = _exchange(connection, "POST", "/join", wire.encode(request), JoinReply)
-    return keep(data_dir, root, key, invitation.zone, name, reply)
+    host = address.rpartition(":")[0].strip("[]")
+    return keep(data_dir, root, key, invitation.zone, name, reply, inviter_host=host)
 
 
-def keep(data_dir: Path, root: bytes, key: bytes, zone: Zone, name: str, reply: JoinReply) -> Identity:
+def keep(
+    data_dir: Path, root: bytes, key: bytes, zone: Zone, name: str, reply: JoinReply, *, inviter_host: str = ""
+) -> Identity:
     """Write a new node's folder; raises `WireError` for a reply that does not fit what was asked (rule 4)."""
     from tarsd.identity import authority as ca
 
@@ -126,12 +138,27 @@ def keep(data_dir: Path, root: bytes, key: bytes, zone: Zone, name: str, reply: 
         cluster=cluster,
         cluster_name=reply.cluster_name,
         not_after=reply.not_after,
+        issuer=ca.issuer_of(reply.chain),
     )
     files = {"root.crt": root, "node.key": key, "node.crt": reply.chain, "node.json": msgspec.json.encode(node)}
-    for of_zone, signed in reply.authorities.items():
-        files[f"{of_zone}.crt"], files[f"{of_zone}.key"] = signed
+    if reply.authorities:
+        generation = check_issuers(reply.authorities, root)
+        files |= names_of(reply.authorities, generation) | using_file(generation)
+    if notices := [read_notice(raw, root) for raw in reply.notices]:
+        files |= dict.fromkeys(FILES, file_of(notices))
+    if reply.inviter is not None and inviter_host:
+        files[INVITER_FILE] = msgspec.json.encode({"host": inviter_host, "port": reply.inviter.port})
     create_folder(data_dir, files)
     return load_identity(data_dir)
+
+
+def inviter_of(data_dir: Path) -> str | None:
+    """Return "host:port" where the node that let this one in listens to peers, as it was then; None = not known."""
+    try:
+        found = msgspec.json.decode((folder_of(data_dir) / INVITER_FILE).read_bytes(), type=_Place)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return f"[{found.host}]:{found.port}" if ":" in found.host else f"{found.host}:{found.port}"
 
 
 def _is_core(connection: _Connection) -> bool:
@@ -177,7 +204,7 @@ def _exchange(connection: _Connection, method: str, path: str, body: bytes, as_t
 
 def _refused(answer: bytes) -> TarsdError:
     error = wire.decode(answer, wire.ErrorBody)
-    return from_wire(error.name, error.sentence)
+    return from_wire(error.name, error.sentence, error.retry_after_s)
 
 
 def _plain(error: Exception) -> str:

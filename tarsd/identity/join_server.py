@@ -38,8 +38,10 @@ REQUEST_S = 5.0
 class JoinServer:
     """Lets new nodes in. Call `refresh` after each new invitation; the port closes by itself once none is open."""
 
-    def __init__(self, identity: Identity, listen: Sequence[str], port: int) -> None:
+    def __init__(self, identity: Identity, listen: Sequence[str], port: int, *, peer_port: int = 0) -> None:
+        """`peer_port`: where this node listens to peers, told to who joins; 0 = not known."""
         self._identity = identity
+        self._peer_port = peer_port
         self._addresses = listen
         self.port = port
         self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_FAILURES_ALL)
@@ -142,7 +144,8 @@ class JoinServer:
             case "POST", "/join":
                 self._refuse_many(host)
                 message = wire.decode(await _body(request), enrol.JoinRequest)
-                reply = await asyncio.to_thread(enrol.admit, data_dir, message)
+                await asyncio.to_thread(self._identity.notices.save)  # `admit` reads the files
+                reply = await asyncio.to_thread(enrol.admit, data_dir, message, peer_port=self._peer_port)
                 log.info("%s joined from %s as node %s in zone %s", message.name, host, reply.node_id, reply.zone)
                 self._changed.set()
                 return reply

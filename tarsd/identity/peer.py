@@ -5,6 +5,7 @@ Rules
    `<node id>.tarsd`, so that TLS's own host name check holds a connection to the node that was meant.
 2. The zone in the URI must be the zone of the authority that signed: the lab's authority cannot make core nodes.
 3. The URI's cluster must be the authority's cluster.
+4. Authorities that were replaced have a number: "tarsd core authority" is the first, "tarsd core authority 2" the next.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from tarsd.errors import NotAllowed
 from tarsd.names import NodeId, NodeName, Zone
 
 _URI = re.compile(r"tars://([0-9a-f]{16})/(core|lab)/([0-9a-f]{32})")
+_AUTHORITY = re.compile(r"tarsd (core|lab) authority(?: ([1-9][0-9]{0,8}))?")
 
 
 class PeerIdentity(msgspec.Struct, frozen=True):
-    """What a verified certificate says of its node."""
+    """What a verified certificate says of its node; `issuer` is the generation of the authority that signed it."""
 
     node_id: NodeId
     name: NodeName
     zone: Zone
+    issuer: int = 1
 
 
 def uri_of(cluster: str, zone: Zone, node_id: NodeId) -> str:
@@ -40,9 +43,17 @@ def server_name_of(node_id: NodeId) -> str:
     return f"{node_id}.tarsd"
 
 
-def authority_name(zone: Zone) -> str:
-    """Return the common name of a zone's authority."""
-    return f"tarsd {zone} authority"
+def authority_name(zone: Zone, generation: int = 1) -> str:
+    """Return the common name of a zone's authority (rule 4)."""
+    return f"tarsd {zone} authority" + (f" {generation}" if generation > 1 else "")
+
+
+def authority_named(name: str) -> tuple[Zone, int]:
+    """Return zone and generation of the authority of this common name; raises `NotAllowed` for no name of one."""
+    found = _AUTHORITY.fullmatch(name)
+    if found is None:
+        raise NotAllowed(f"{name!r} is no authority of a zone")
+    return Zone(found[1]), int(found[2] or 1)
 
 
 def peer_of(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> PeerIdentity:
@@ -63,12 +74,13 @@ def read_certificate(certificate: Mapping[str, Any]) -> PeerIdentity:
         raise NotAllowed("the certificate is not one of a node")
     cluster, zone, node_id = uris[0].groups()
     issuer = _names(certificate.get("issuer", ()))
-    if issuer.get("commonName") != authority_name(Zone(zone)):
+    signed_for, generation = authority_named(issuer.get("commonName", ""))
+    if signed_for is not Zone(zone):
         raise NotAllowed(f"the certificate claims zone {zone}, but {issuer.get('commonName')!r} signed it")
     if issuer.get("organizationName") != cluster:
         raise NotAllowed(f"the certificate claims cluster {cluster}, but another cluster's authority signed it")
     name = _names(certificate.get("subject", ())).get("commonName", "")
-    return PeerIdentity(NodeId(node_id), NodeName(name), Zone(zone))
+    return PeerIdentity(NodeId(node_id), NodeName(name), Zone(zone), generation)
 
 
 def _names(distinguished: tuple[tuple[tuple[str, str], ...], ...]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Rules
 1. No raw text comes in here, so none can leak from here: only a summary, bounded, and names of documents.
 2. The conversation that was touched longest ago makes room.
 3. A node that takes over from a dead holder is seeded with what the host still knows.
+4. An exchange whose answer counted already (one of the last `MAX_ANSWERS`) is not counted again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tarsd.calls import RecallItem
-from tarsd.names import ConversationId
+from tarsd.names import AnswerId, ConversationId
 
 # Ten conversations must fit a megabyte, whatever a model writes.
 MAX_SUMMARY_CHARS = 8_000
 MAX_RELATIONS = 50
 MAX_RELATION_CHARS = 255
+MAX_ANSWERS = 16  # a repeat comes within minutes of the first
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -33,6 +35,7 @@ class Conversation(msgspec.Struct, frozen=True):
     touched_at: float
     person: str = ""
     projects: tuple[str, ...] = ()
+    answers: tuple[AnswerId, ...] = ()  # those that counted last, latest last
 
 
 class Conversations:
@@ -54,8 +57,12 @@ class Conversations:
         *,
         projects: Iterable[str] = (),
         person: str = "",
+        of: AnswerId | None = None,
     ) -> Conversation:
-        """Take the summary that one more exchange was folded into; return the conversation as it is kept now."""
+        """Take the summary that one more exchange was folded into; return the conversation as it is kept now.
+
+        `of` is the exchange's answer, to be known again (`repeated`).
+        """
         before = self._kept.get(conversation)
         now = self._clock()
         kept = Conversation(
@@ -66,9 +73,15 @@ class Conversations:
             touched_at=now,
             person=person or (before.person if before else ""),
             projects=_related(before.projects if before else (), projects),
+            answers=((before.answers if before else ()) + ((of,) if of else ()))[-MAX_ANSWERS:],
         )
         self._keep(conversation, kept)
         return kept
+
+    def repeated(self, conversation: ConversationId, of: AnswerId) -> Conversation | None:
+        """Return the conversation when this answer has counted in it already (rule 4)."""
+        kept = self._kept.get(conversation)
+        return kept if kept is not None and of in kept.answers else None
 
     def recall(self, conversation: ConversationId) -> RecallItem:
         """Return what is remembered of a conversation; an unknown one has no exchanges."""

@@ -30,6 +30,7 @@ class Services:
     store: Store
     dispatch: Dispatch
     members: Callable[[], Sequence[Member]]
+    before_load: Callable[[], None] = lambda: None  # to be told before a model is loaded: it may freeze a small PC
 
 
 class RoleLoad(NamedTuple):

@@ -6,6 +6,8 @@ Rules
 3. A rolling summary is made by the model; where none can, by extraction. The exchange itself is dropped either way.
 4. Exchanges are folded one at a time, in order, so that none is lost and the queue stays free for people. While more
    than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
+5. An answer that was resumed may be told by two hosts; the exchange counts once. While both ask for it, the newer
+   request is served: the older one's reader is gone, and would hold the model.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from tarsd.calls import (
     SummarizeItem,
     SummarizeRequest,
 )
+from tarsd.dispatch.newest import Newest
 from tarsd.engines.chain import EngineChain
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.conversations import Conversation, Conversations
@@ -51,8 +54,14 @@ class Cognitive(Role):
     def __init__(self, services: Services) -> None:
         settings = services.config.cognitive
         self._services = services
-        self._chain = EngineChain(settings.engines, queue=settings.queue, max_tokens=settings.max_tokens)
+        self._chain = EngineChain(
+            settings.engines,
+            queue=settings.queue,
+            max_tokens=settings.max_tokens,
+            before_load=services.before_load,
+        )
         self._conversations = Conversations(settings.conversations)
+        self._given: Newest[ChatItem] = Newest()
         self._folding = asyncio.Lock()
         self._waiting_folds = 0
 
@@ -110,7 +119,8 @@ class Cognitive(Role):
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages:
             raise InvalidInput("messages: empty")
-        async with aclosing(self._chain.generate(request, context.headers.deadline_s)) as items:
+        answer = self._chain.generate(request, context.headers.deadline_s)
+        async with aclosing(self._given.give(request.answer, answer)) as items:
             async for item in items:
                 yield item
 
@@ -130,13 +140,15 @@ class Cognitive(Role):
         yield RememberItem(kept.summary, kept.exchanges)
 
     async def _fold(self, request: RememberRequest, deadline_s: float) -> Conversation:
+        if kept := self._conversations.repeated(request.conversation, request.of):
+            return kept
         before = self._conversations.recall(request.conversation).summary
         text = f"{before}\n\n{request.question}\n{request.answer}".strip()
         if self._waiting_folds > MAX_WAITING_FOLDS:
             summary = extract(text, SUMMARY_WORDS)
         else:
             summary = (await self._summary_of(text, SUMMARY_WORDS, min(deadline_s, FOLD_S))).text
-        return self._conversations.remember(request.conversation, summary, request.documents)
+        return self._conversations.remember(request.conversation, summary, request.documents, of=request.of)
 
     async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
         yield self._conversations.recall(request.conversation)

@@ -34,7 +34,14 @@ PROBE = "dimension"
 class Embedding:
     """Embeds what the store holds without vectors, in the background and on request; owns engine and index."""
 
-    def __init__(self, store: Store, engine: EmbeddingEngine, index: VectorIndex) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: EmbeddingEngine,
+        index: VectorIndex,
+        before_load: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._before_load = before_load
         self._store = store
         self._engine = engine
         self._index = index
@@ -116,6 +123,7 @@ class Embedding:
     async def _get_ready(self) -> None:
         """Have the model loaded and the index started for it."""
         if self._engine.info() is None:
+            self._before_load()
             await self._engine.start()
         model = self._info().model
         if self._indexed != model:

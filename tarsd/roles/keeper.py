@@ -1,15 +1,12 @@
 """What every core node does whatever its roles: it keeps a copy of the records, and tells how it is.
 
 Rules
-1. Records are pulled: from each live core peer every `memory.pull_s`, and at once when one comes alive.
-2. A peer that fails is left for the next round; a bad record is quarantined by the store, never a reason to stop.
-3. Full batches are followed at once by the next, so that a new node catches up at the speed of the disk.
+1. Records are pulled (`roles/pulling`), and given to who pulls them here.
+2. People whose node was lost are let in here by the pass that it gave them: the others tell of theirs, bounded.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -19,18 +16,26 @@ from typing import Any
 import msgspec
 
 from tarsd import __version__, calls
-from tarsd.calls import NightlyItem, NightlyRequest, RecordsItem, RecordsRequest, StatusItem, StatusRequest
-from tarsd.errors import StorageError, TarsdError
-from tarsd.gossip.member import Member, State
-from tarsd.names import Capability, Zone
+from tarsd.calls import (
+    NightlyItem,
+    NightlyRequest,
+    PassItem,
+    PassRequest,
+    RecordsItem,
+    RecordsRequest,
+    StatusItem,
+    StatusRequest,
+)
+from tarsd.errors import InvalidInput
+from tarsd.gossip.member import Member
+from tarsd.names import Capability
+from tarsd.passes import DIGEST_BYTES, MAX_OF_EACH, VALID_S, PassBook
 from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.nightly import NightlyRunner
+from tarsd.roles.pulling import MARK, MAX_RECORDS_PER_CALL, Puller
 from tarsd.rpc import CallContext, Handler
 
-log = logging.getLogger(__name__)
-
 BATCH_RECORDS = 500
-MAX_RECORDS_PER_CALL = 5000
 
 
 class Keeper(Role):
@@ -44,16 +49,15 @@ class Keeper(Role):
         parts: Callable[[], dict[str, Any]],
         problems: Callable[[], list[str]],
         runner: NightlyRunner,
+        passes: PassBook | None = None,
     ) -> None:
         self._services = services
+        self._passes = passes if passes is not None else PassBook()
         self._runner = runner
         self._parts = parts
         self._problems = problems
         self._started = time.monotonic()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._pulled = 0
-        self._last_error = ""
+        self._puller = Puller(services)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -61,34 +65,37 @@ class Keeper(Role):
             calls.RECORDS.name: self._records,
             calls.STATUS.name: self._status,
             calls.NIGHTLY.name: self._nightly,
+            calls.PASS.name: self._pass,
         }
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        return {calls.RECORDS.name: {}, calls.STATUS.name: {}, calls.NIGHTLY.name: {}}
+        others: dict[Capability, Attributes] = {spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS)}
+        return others | {calls.RECORDS.name: {MARK: self._puller.mark()}}
 
     async def start(self) -> None:
         """See `Role`."""
-        self._task = asyncio.create_task(self._pull_for_ever(), name="keeper")
+        self._puller.start()
 
     async def stop(self) -> None:
         """See `Role`."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._puller.stop()
 
     def problems(self) -> list[str]:
         """See `Role`."""
-        return ["records: the pull task ended"] if self._task is not None and self._task.done() else []
+        return ["records: the pull task ended"] if self._puller.ended else []
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""
-        return {"pulled": self._pulled, "last_error": self._last_error, "nightly": self._runner.last_runs()}
+        return {
+            "pulled": self._puller.pulled,
+            "last_error": self._puller.last_error,
+            "nightly": self._runner.last_runs(),
+        }
 
     def member_changed(self, member: Member) -> None:
-        """Pull at once when a member comes alive."""
-        if member.state is State.ALIVE and not member.is_self:
-            self._wake.set()
+        """Pull at once when a member comes alive or has something new."""
+        self._puller.member_changed(member)
 
     async def _records(self, request: RecordsRequest, context: CallContext) -> AsyncGenerator[RecordsItem, None]:
         have, left = dict(request.have), min(request.limit, MAX_RECORDS_PER_CALL)
@@ -120,36 +127,10 @@ class Keeper(Role):
             async for item in items:
                 yield item
 
-    async def _pull_for_ever(self) -> None:
-        while True:
-            self._wake.clear()
-            for member in self._services.members():
-                if self._is_source(member):
-                    await self._pull(member)
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._services.config.memory.pull_s)
-            except TimeoutError:
-                continue
-
-    def _is_source(self, member: Member) -> bool:
-        able = member.state is State.ALIVE and member.zone is Zone.CORE and not member.is_self
-        return able and calls.RECORDS.name in member.capabilities
-
-    async def _pull(self, member: Member) -> None:
-        store, more = self._services.store, True
-        try:
-            while more:
-                request = RecordsRequest(await store.vector(), MAX_RECORDS_PER_CALL)
-                more = False
-                async with self._services.dispatch.call(calls.RECORDS, request, only=member.node) as items:
-                    async for item in items:
-                        result = await store.apply(item.records)
-                        self._pulled += result.applied
-                        more = item.more and result.applied > 0
-            self._last_error = ""
-        except StorageError as error:
-            self._last_error = str(error)
-            log.warning("records of %s cannot be kept: %s", member.name, error)
-        except TarsdError as error:
-            self._last_error = f"{member.name}: {error}"
-            log.debug("records of %s: %s", member.name, error)
+    async def _pass(self, request: PassRequest, context: CallContext) -> AsyncGenerator[PassItem, None]:
+        if len(request.digests) > MAX_OF_EACH or any(len(digest) != DIGEST_BYTES for digest in request.digests):
+            raise InvalidInput(f"digests: expected up to {MAX_OF_EACH} of {DIGEST_BYTES} bytes each")
+        now = time.monotonic()
+        giver = context.caller.node_id if context.caller else self._services.identity.node_id
+        self._passes.admit(giver, request.digests, now + max(0.0, min(request.valid_s, VALID_S)), now)
+        yield PassItem()

@@ -61,7 +61,7 @@ class Processing(Role):
         self._store = store
         self._engine = EmbeddingEngine(config.processing)
         self._index = VectorIndex(store, config.node.data_dir / "vectors")
-        self._embedding = Embedding(store, self._engine, self._index)
+        self._embedding = Embedding(store, self._engine, self._index, services.before_load)
         self._cache: QueryCache[SearchItem] = QueryCache()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._jobs = IngestJobs(config.node.data_dir, config.documents, known=store.has_document, store=self._keep)

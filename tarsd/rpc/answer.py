@@ -8,7 +8,17 @@ import msgspec
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.errors import DeadlineExceeded, InvalidInput, NotAllowed, NotFound, TarsdError, Unavailable, to_wire
+from tarsd.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Superseded,
+    TarsdError,
+    Unavailable,
+    to_wire,
+)
 from tarsd.rpc.headers import load_to_http
 from tarsd.wire import Kind
 
@@ -18,8 +28,10 @@ _STATUS: tuple[tuple[type[TarsdError], int], ...] = (
     (InvalidInput, 400),
     (NotAllowed, 403),
     (NotFound, 404),
+    (Overloaded, 429),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
+    (Superseded, 409),
 )
 
 
@@ -48,12 +60,11 @@ class Answer:
 
     async def fail(self, error: BaseException, *, hang_up: bool = False) -> web.StreamResponse:
         """End the answer with an error; `hang_up` where the rest of the request will not be read."""
-        name, sentence = to_wire(error)
         if not self._response.prepared:
             self._response.set_status(next((code for kind, code in _STATUS if isinstance(error, kind)), 500))
             if hang_up:
                 self._response.force_close()
-        return await self._finish(wire.encode_frame(Kind.ERROR, wire.encode(wire.ErrorBody(name, sentence))))
+        return await self._finish(wire.encode_frame(Kind.ERROR, wire.encode(wire.ErrorBody(*to_wire(error)))))
 
     def abandon(self) -> web.StreamResponse:
         """Leave the answer as it is: its caller has hung up."""

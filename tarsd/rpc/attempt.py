@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
 from tarsd.errors import PeerLost
-from tarsd.identity import Identity
 from tarsd.identity.peer import server_name_of
 from tarsd.names import NodeId
 from tarsd.rpc.failures import broken, not_connected
 from tarsd.rpc.upload import Upload
-
-# Shorter than the callee's (`server.KEEP_ALIVE_S`).
-KEEP_ALIVE_S = 60.0
-
-
-def new_session(identity: Identity, connect_s: float, *, pooled: bool) -> aiohttp.ClientSession:
-    """Return a session that keeps its connections, pooled by node, or one that makes a fresh one each time."""
-    context = identity.client_context()
-    if pooled:
-        # no limit here: it would be a queue; the callee bounds the calls
-        connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    else:
-        connector = aiohttp.TCPConnector(ssl=context, limit=0, force_close=True)
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_reused)
-    trace.on_connection_create_end.append(_connected)
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        trace_configs=[trace],
-    )
 
 
 class Attempt:
@@ -51,7 +25,7 @@ class Attempt:
         self._until = until
         self._loop = asyncio.get_running_loop()
         # the silence is counted from the moment there is a connection
-        self._timer = asyncio.timeout_at(min(until, self._loop.time() + connect_s + silence_s))
+        self._timer = asyncio.timeout_at(min(until, self._loop.time() + connect_s))
 
     def connected(self, *, reused: bool) -> None:
         """Note that the request goes out now."""
@@ -92,11 +66,3 @@ class Attempt:
         except (aiohttp.ClientError, OSError) as error:
             self.found_closed = self._reused
             raise broken(error) from error
-
-
-async def _reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.connected(reused=True)
-
-
-async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.connected(reused=False)

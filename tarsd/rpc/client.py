@@ -3,7 +3,8 @@
 Rules
 1. The node at the other end is verified in the handshake, before a byte of the request goes out: the node id is the
    host name that TLS checks, and connections are pooled by it.
-2. Addresses are tried in turn as long as no connection comes about; once one has, its failure is the call's.
+2. Addresses are tried in turn as long as no connection comes about, within a bound for all of them together: a PC
+   that is cut off must not cost its addresses times its silence. Once one has, its failure is the call's.
 3. A pooled connection that turns out closed before a byte of the answer came is replaced by a fresh one, once.
 4. Silence for `silence_s`, a reset or a stream without END is `PeerLost`; the deadline is `DeadlineExceeded`.
 5. Closing the generator closes the connection, which cancels the call at the callee. One that had just ended goes
@@ -27,23 +28,28 @@ from tarsd.calls import CallSpec, Headers, ItemT, RequestT
 from tarsd.errors import DeadlineExceeded, PeerLost, TarsdError, Unavailable, WireError, from_wire
 from tarsd.identity import Identity, PeerIdentity, peer_of
 from tarsd.names import NodeId
-from tarsd.rpc.attempt import Attempt, new_session
+from tarsd.rpc.attempt import Attempt
 from tarsd.rpc.failures import NotConnected, broken
 from tarsd.rpc.frames import FrameStream
-from tarsd.rpc.headers import load_from_http, to_http
+from tarsd.rpc.headers import ALIVE_PATH, HELLO_PATH, load_from_http, to_http
+from tarsd.rpc.pool import Connections, OnLost, new_session
 from tarsd.rpc.upload import Upload
 from tarsd.wire import Kind
 
 Address = tuple[str, int]
 
 CONNECT_S = 1.0
+CONNECT_SHARES = 1.5  # of the time for one address: as much have all addresses of a node together
 MAX_HELLO_BYTES = 64 * wire.KIB
 # How long a reader that stops early waits for END: long enough for one that is on its way.
 LAST_FRAME_S = 0.01
 
 
 class RpcClient:
-    """Calls other nodes of the cluster. `on_load` is told the load figure that comes with each answer."""
+    """Calls other nodes of the cluster.
+
+    `on_load` is told the load figure that comes with each answer, `on_lost` each node that ended a connection.
+    """
 
     def __init__(
         self,
@@ -52,11 +58,13 @@ class RpcClient:
         silence_s: float,
         connect_s: float = CONNECT_S,
         on_load: Callable[[NodeId, bytes], None] | None = None,
+        on_lost: OnLost | None = None,
     ) -> None:
         self._identity = identity
         self._silence_s = silence_s
         self._connect_s = connect_s
         self._on_load = on_load
+        self._connections = Connections(on_lost)
         self._pooled: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
 
@@ -96,7 +104,7 @@ class RpcClient:
         until = asyncio.get_running_loop().time() + self._connect_s + self._silence_s
         try:
             async with asyncio.timeout_at(until):
-                response = await self._post([address], expected, "/rpc/hello", body, None, {}, until)
+                response = await self._post([address], expected, HELLO_PATH, body, None, {}, until)
                 async with response:
                     answer = await response.content.read(MAX_HELLO_BYTES + 1)
                     while not response.content.at_eof() and len(answer) <= MAX_HELLO_BYTES:
@@ -110,6 +118,24 @@ class RpcClient:
         if response.status != 200:
             raise _error_in(answer)
         return self._identity.client_context().met[expected], answer
+
+    async def keep(self, addresses: Sequence[Address], node: NodeId) -> None:
+        """Have a pooled connection to `node`, so that its loss is told; raises `PeerLost` when there can be none."""
+        until = asyncio.get_running_loop().time() + self._connect_s + self._silence_s
+        try:
+            async with asyncio.timeout_at(until):
+                response = await self._post(addresses, node, ALIVE_PATH, b"", None, {}, until)
+                async with response:
+                    self._tell_load(node, response)
+                    await response.read()
+        except TimeoutError:
+            raise PeerLost(f"{node[:8]}: no sign of life") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise broken(error) from error
+
+    def connections_to(self, node: NodeId) -> int:
+        """Return how many connections to `node` are open."""
+        return self._connections.to(node)
 
     async def close(self) -> None:
         """Close all connections; calls that are open end with `PeerLost`."""
@@ -130,16 +156,22 @@ class RpcClient:
     ) -> aiohttp.ClientResponse:
         """Return the response of the first address where a connection comes about (rule 2)."""
         failures = []
+        loop = asyncio.get_running_loop()
+        connect_until = loop.time() + self._connect_s * CONNECT_SHARES
         for address in addresses:
             url = _url(address, path)
+            connect_s = min(self._connect_s, connect_until - loop.time())
+            if connect_s <= 0:
+                failures.append(f"{address[0]}:{address[1]}: no time was left to try it")
+                continue
             try:
-                attempt = Attempt(self._connect_s, self._silence_s, until)
+                attempt = Attempt(connect_s, self._silence_s, until)
                 try:
                     return await attempt.post(self._session(), url, expected, sending or body, headers)
                 except PeerLost:
                     if not attempt.found_closed:
                         raise
-                    again = Attempt(self._connect_s, self._silence_s, until)
+                    again = Attempt(connect_s, self._silence_s, until)
                     return await again.post(self._session(fresh=True), url, expected, sending or body, headers)
             except NotConnected as error:
                 failures.append(f"{address[0]}:{address[1]}: {error}")
@@ -154,8 +186,7 @@ class RpcClient:
         until: float,
     ) -> AsyncGenerator[ItemT, None]:
         """Yield the items of a response; its connection goes back to the pool, or is closed (rule 5)."""
-        if self._on_load is not None and (load := load_from_http(response.headers)):
-            self._on_load(expected, load)
+        self._tell_load(expected, response)
         frames = FrameStream(response.content, self._silence_s, expected[:8])
         if sending is not None:
             sending.accepted.set()
@@ -183,6 +214,10 @@ class RpcClient:
         finally:
             response.close()  # a body that was read to its end has given its connection back already
 
+    def _tell_load(self, node: NodeId, response: aiohttp.ClientResponse) -> None:
+        if self._on_load is not None and (load := load_from_http(response.headers)):
+            self._on_load(node, load)
+
     async def _who_is_at(self, address: Address) -> PeerIdentity:
         """Return which node of the cluster listens at `address`, by a handshake alone."""
         context = self._identity.client_context(any_node=True)
@@ -199,10 +234,13 @@ class RpcClient:
     def _session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
         """Return the session that pools, or the one that never does (rule 3)."""
         if fresh:
-            self._fresh = self._fresh or new_session(self._identity, self._connect_s, pooled=False)
+            self._fresh = self._fresh or self._new_session(pooled=False)
             return self._fresh
-        self._pooled = self._pooled or new_session(self._identity, self._connect_s, pooled=True)
+        self._pooled = self._pooled or self._new_session(pooled=True)
         return self._pooled
+
+    def _new_session(self, *, pooled: bool) -> aiohttp.ClientSession:
+        return new_session(self._identity, self._connect_s, self._connections, pooled=pooled)
 
 
 @lru_cache(maxsize=1024)

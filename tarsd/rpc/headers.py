@@ -1,4 +1,4 @@
-"""`calls.Headers` as HTTP headers. Pure."""
+"""Where calls are posted, and `calls.Headers` as HTTP headers. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from tarsd.calls import Headers
 from tarsd.errors import InvalidInput
 from tarsd.names import TraceId
+
+PREFIX = "/rpc/"
+HELLO_PATH = PREFIX + "hello"
+ALIVE_PATH = PREFIX + "alive"
 
 DEADLINE = "X-Tarsd-Deadline"
 HOPS = "X-Tarsd-Hops"

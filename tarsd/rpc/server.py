@@ -3,12 +3,14 @@
 Rules
 1. Who calls is read from the verified certificate. A zone that the capability does not name gets `NotAllowed`
    before the request is read, in `_admit`, whatever the handler is: this is the only place where zones are enforced.
+   A revoked caller does not come so far (`identity.contexts`), and gets nothing here either.
 2. While a call is open, the caller hears a frame at least every `beat_s`, from the event loop: a loop that stands
    still, or a process that does, falls silent.
 3. The connection closed by the caller closes the handler's generator, at its next await.
 4. The caller's deadline ends the handler too.
 5. A capability that nobody here offers is `NotFound`; the bound on open calls is `Overloaded`.
 6. What a handler raises goes over as class and sentence; what is not ours stays in the log.
+7. Any node of the cluster may keep a connection open, by asking for a sign of life now and then.
 """
 
 from __future__ import annotations
@@ -40,18 +42,16 @@ from tarsd.names import Capability
 from tarsd.rpc.answer import Answer
 from tarsd.rpc.context import CallContext, Handler, Hello
 from tarsd.rpc.frames import FrameStream
-from tarsd.rpc.headers import from_http
+from tarsd.rpc.headers import ALIVE_PATH, HELLO_PATH, PREFIX, from_http, load_to_http
 from tarsd.wire import Kind
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/rpc/"
-HELLO_PATH = PREFIX + "hello"
 MAX_HELLO_BYTES = 64 * wire.KIB
 
 # A stranger may hold a half-made handshake for so long.
 HANDSHAKE_S = 5.0
-# Longer than the callers' own (`client.KEEP_ALIVE_S`), so that a connection is seldom closed under a request.
+# Longer than the callers' own (`pool.KEEP_ALIVE_S`), so that a connection is seldom closed under a request.
 KEEP_ALIVE_S = 120.0
 # What is left of a request that was refused is read for so long before the connection is cut.
 LINGER_S = 1.0
@@ -147,6 +147,8 @@ class RpcServer:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == HELLO_PATH:
             return await self._greet(request)
+        if request.path == ALIVE_PATH:
+            return self._live(request)
         answer = Answer(request, self._load())
         try:
             caller = peer_of(request.get_extra_info("ssl_object"))
@@ -169,6 +171,8 @@ class RpcServer:
         spec = ALL.get(name)
         if spec is None or request.method != "POST" or not request.path.startswith(PREFIX):
             raise NotFound(f"there is no capability {name[:40]!r}")
+        if refusal := self._identity.notices.refusal(caller):
+            raise NotAllowed(refusal)
         if caller.zone not in spec.zones:
             raise NotAllowed(f"{name} is not for nodes of zone {caller.zone}")
         handler = self._handlers.get(name)
@@ -211,6 +215,14 @@ class RpcServer:
                 return await answer.fail(DeadlineExceeded(f"{spec.name}: {headers.deadline_s:g} s were not enough"))
             log.error("%s for %s (trace %s): %s", spec.name, caller.name, headers.trace, place_of(error))
             return await answer.fail(error)
+
+    def _live(self, request: web.BaseRequest) -> web.Response:
+        """Say no more than that this node lives, and its load: a caller keeps a connection open by asking (rule 7)."""
+        try:
+            peer_of(request.get_extra_info("ssl_object"))
+        except TarsdError:
+            return web.Response(status=403)
+        return web.Response(status=204, headers=load_to_http(self._load()))
 
     async def _greet(self, request: web.BaseRequest) -> web.StreamResponse:
         """Hand a greeting to the hook; its errors go back as any call's."""

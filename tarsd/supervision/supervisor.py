@@ -13,7 +13,7 @@ from tarsd.supervision.notify import Notify, SystemdNotify, status_line, watchdo
 
 log = logging.getLogger(__name__)
 
-LAG_TICK_S = 0.05
+LAG_TICK_S = 0.1
 BEAT_WITHOUT_WATCHDOG_S = 3.0  # so that problems are logged and shown under any supervisor, or none
 EXTEND_SLICE_S = 30.0
 EXTEND_EVERY_S = 10.0

@@ -257,4 +257,4 @@ class Link(asyncio.Protocol):
 
 def _error(body: bytes) -> TarsdError:
     error = decode(body, ErrorBody)
-    return from_wire(error.name, error.sentence)
+    return from_wire(error.name, error.sentence, error.retry_after_s)

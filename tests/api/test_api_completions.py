@@ -207,7 +207,7 @@ async def test_a_client_that_leaves_cancels_the_call(serve, connect):
 
 
 async def test_a_silent_stream_carries_comments(serve, monkeypatch):
-    monkeypatch.setattr("tarsd.api.replies.with_beats.__defaults__", (0.02,))
+    monkeypatch.setattr("tarsd.api.replies.batches.__defaults__", (0.02,))
     served = await serve(replies={"chat": [CHAT[1], HANG]})
     body = {"model": "tiny-model", "messages": ASK, "stream": True}
     async with (
@@ -227,3 +227,29 @@ async def _collect(stream, shown):
 async def _some(stream, count):
     for _ in range(count):
         yield await stream.readline()
+
+
+async def test_a_stream_that_breaks_ends_in_an_error_and_never_as_a_whole_one(serve, connect):
+    served = await serve(ScriptedHost([ROUTE, events.TokenEvent("half")]))
+    stream = await connect(served).chat.completions.create(model="tars", messages=ASK, stream=True)
+    seen: list[str | None] = []
+
+    async def read() -> None:
+        async for chunk in stream:
+            seen.extend((chunk.choices[0].delta.content, chunk.choices[0].finish_reason))
+
+    with pytest.raises(openai.APIError, match="without its last part"):
+        await read()
+    assert [told for told in seen if told] == ["half"]
+
+
+async def test_a_stream_that_breaks_never_says_done(serve):
+    served = await serve(ScriptedHost([ROUTE, events.TokenEvent("half"), events.ErrorEvent("PeerLost", "gone")]))
+    body = {"model": "tars", "stream": True, "messages": ASK}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{served.url}/v1/chat/completions", json=body) as response,
+    ):
+        lines = (await response.text()).strip().split("\n\n")
+    assert "[DONE]" not in lines[-1]
+    assert '"error"' in lines[-1]

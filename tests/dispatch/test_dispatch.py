@@ -9,9 +9,10 @@ import pytest
 from tarsd import calls
 from tarsd.calls import RecallItem, RecallRequest
 from tarsd.dispatch import Dispatch
+from tarsd.dispatch.call import Aim
 from tarsd.errors import DeadlineExceeded, InvalidInput, Overloaded, PeerLost, Unavailable
 from tarsd.gossip.member import Member
-from tarsd.names import ConversationId, NodeId, Zone
+from tarsd.names import ConversationId, NodeId
 from tests.test_routing import member
 
 ASK = RecallRequest(ConversationId("c"))
@@ -22,12 +23,17 @@ class ScriptedMembership:
     def __init__(self, *members: Member) -> None:
         self._members = members
         self.failures: list[NodeId] = []
+        self.failed = asyncio.Event()
+
+    def change(self, how: Callable[[Member], Member]) -> None:
+        self._members = tuple(how(m) for m in self._members)
 
     def members(self) -> Sequence[Member]:
         return self._members
 
     def observed_failure(self, node: NodeId) -> None:
         self.failures.append(node)
+        self.failed.set()
 
     def observed_success(self, node: NodeId) -> None:
         pass
@@ -157,15 +163,17 @@ async def test_only_one_node_is_asked_when_named() -> None:
 
 
 async def test_the_time_runs_out_over_all_attempts_together() -> None:
-    async def slow(headers: calls.Headers) -> AsyncGenerator[RecallItem, None]:
-        await asyncio.sleep(0.03)
-        raise PeerLost("late")
-        yield
+    async def stuck(headers: calls.Headers) -> AsyncGenerator[RecallItem, None]:
+        await asyncio.Event().wait()
+        yield RecallItem("never")
 
-    dispatch, client, _ = build({"a": slow, "b": slow, "c": slow})
+    dispatch, client, membership = build({"a": fails(PeerLost("gone")), "b": stuck, "c": stuck})
+    dispatch.observations.failed(membership.members()[1].node, calls.RECALL.name, dispatch.now())
+    dispatch.observations.failed(membership.members()[2].node, calls.RECALL.name, dispatch.now())
     with pytest.raises(DeadlineExceeded):
-        await dispatch.one(calls.RECALL, ASK, deadline_s=0.04)
-    assert len(client.asked) == 2
+        await dispatch.one(calls.RECALL, ASK, deadline_s=0.1)
+    (_, first), (_, second) = client.asked
+    assert second.deadline_s < first.deadline_s <= 0.1
 
 
 async def test_closing_a_call_closes_the_peers_generator() -> None:
@@ -218,17 +226,16 @@ async def test_our_own_handler_keeps_the_deadline_too() -> None:
 
 
 async def test_a_failure_in_one_capability_says_nothing_about_another() -> None:
-    dispatch, _, membership = build({"a": fails(Overloaded("full")), "b": answers("b")})
-    dispatch.failed(membership.members()[0], calls.NIGHTLY.name, Overloaded("running already"), 0.1)
-    found = dispatch.candidates(
-        calls.RECALL.name, calls.Headers(5, 1, calls.TraceId("t")), None, frozenset(), Zone.CORE
-    )
-    again = dispatch.candidates(
-        calls.NIGHTLY.name, calls.Headers(5, 1, calls.TraceId("t")), None, frozenset(), Zone.CORE
-    )
-    assert {m.name for m in found} == {"a", "b"}
-    assert again == []  # neither offers it; the failure is kept under its own name
-    assert dispatch._failures.keys() == {(membership.members()[0].node, calls.NIGHTLY.name)}
+    both = {calls.RECALL.name: {}, calls.SEARCH.name: {}}
+    membership = ScriptedMembership(member("a", is_self=True, capabilities=both), member("b", capabilities=both))
+    dispatch = Dispatch(membership, ScriptedClient({}), {})
+    dispatch.failed(membership.members()[0], calls.SEARCH.name, Overloaded("running already"), 0.1)
+
+    def order(spec: calls.CallSpec[Any, Any]) -> str:
+        headers = calls.Headers(5, 1, calls.TraceId("t"))
+        return "".join(m.name for m in dispatch.candidates(spec.name, headers, Aim()))
+
+    assert (order(calls.RECALL), order(calls.SEARCH)) == ("ab", "ba")
 
 
 async def test_a_call_left_after_its_first_item_counts_as_served() -> None:

@@ -85,3 +85,39 @@ def test_a_repeated_beginning_is_dropped_and_anything_else_is_shown(pieces: list
 
 def test_without_a_beginning_nothing_waits() -> None:
     assert RepetitionFilter("").feed("T") == "T"
+
+
+@pytest.mark.parametrize(
+    ("partial", "pieces", "shown"),
+    [
+        ("The rent ", ["The", " rent", " is"], "is"),  # repeated, with the space that is shown already
+        ("The rent ", ["The rent", "\n900"], "900"),  # repeated, with other white space
+        ("The rent ", [" is", " 900"], "is 900"),  # trimmed by the server: its first space is one too many
+        ("The rent", [" is"], " is"),
+        ("1", ["1", "0"], "10"),  # eleven: a letter that comes twice is no repetition
+        ("ha ", ["ha ", "ha"], "ha ha"),
+        ("The rent ", ["The rent"], ""),
+        ("Well\n", ["\nSo"], "\nSo"),
+    ],
+)
+def test_the_seam_of_a_continued_answer_is_even(partial: str, pieces: list[str], shown: str) -> None:
+    repetition = RepetitionFilter(partial)
+    assert "".join(map(repetition.feed, pieces)) + repetition.finish() == shown
+
+
+_WORDS = st.lists(
+    st.sampled_from(["The", " rent", " is", " 900", " €", ".", " Sí", "\n", "🙂"]), min_size=4, max_size=12
+)
+
+
+@given(_WORDS, st.data(), st.integers(1, 7))
+def test_a_server_may_repeat_or_continue_the_join_is_the_same(words: list[str], data: st.DataObject, size: int) -> None:
+    whole = "".join(["Answer:", *words])
+    cut = data.draw(st.integers(4, len(whole) - 1))
+    partial, rest = whole[:cut], whole[cut:]
+    if partial.endswith(" ") or rest.strip().startswith(partial.strip()):
+        return  # the first is the seam's own rule, the second cannot be told from a repetition
+    for said in (rest, partial + rest):
+        repetition = RepetitionFilter(partial)
+        pieces = [said[at : at + size] for at in range(0, len(said), size)]
+        assert partial + "".join(map(repetition.feed, pieces)) + repetition.finish() == whole

@@ -133,7 +133,7 @@ def test_what_no_datagram_can_hold_is_not_encoded() -> None:
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
-    assert decode(raw(2, 7, bytes(LOAD_BYTES), bytes(8), [], "new", {"also": "new"})) == Ack(7, bytes(16), bytes(8))
+    assert decode(raw(2, 7, bytes(LOAD_BYTES), bytes(8), [], [], "new", {"also": "new"})) == Ack(7, bytes(16), bytes(8))
     later = msgspec.msgpack.encode({**msgspec.to_builtins(a_hello(), builtin_types=(bytes,)), "news": [1, 2]})
     assert decode_hello(later) == a_hello()
 

@@ -92,3 +92,20 @@ def test_a_seed_is_read(seed: str, address: Address) -> None:
 def test_an_ipv4_address_from_an_ipv6_socket_is_taken_for_what_it_is() -> None:
     assert plain_host("::ffff:10.0.0.2") == "10.0.0.2"
     assert plain_host("fe80::1") == "fe80::1"
+
+
+async def test_nobody_is_looked_for_at_our_own_address_even_by_name(tmp_path: Path) -> None:
+    tried: list[Address] = []
+
+    async def hello(address: Address, body: bytes, expected: NodeId | None) -> tuple[PeerIdentity, bytes]:
+        tried.append(address)
+        raise PeerLost("nobody")
+
+    home = Home()
+    errands = Errands(hello, Table(tmp_path), lambda address: address == ("127.0.0.1", 7710))
+    greet = Greet(None, (("127.0.0.1", 7710), ("localhost", 7710), ("10.0.0.2", 7710)), "a test")
+    assert errands.begin(greet)
+    await errands.run(greet, home, lambda orders: None)
+    assert ("10.0.0.2", 7710) in tried
+    assert ("127.0.0.1", 7710) not in tried
+    assert home.failures == [None]

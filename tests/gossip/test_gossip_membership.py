@@ -44,6 +44,14 @@ def changes(node: SimNode, of: SimNode, since: float = 0.0) -> list[State]:
     return states
 
 
+def hear_calls(node: SimNode, others: list[SimNode], every_s: float = 0.2) -> None:
+    """Let calls of `others` reach `node` from now on, whatever happens to datagrams: so they count as heard."""
+    sim = node.sim
+    for other in others:
+        node.carry(node.station.orders(node.membership.call_worked(other.node, sim.now)))
+    sim.later(every_s, lambda: hear_calls(node, others, every_s))
+
+
 def no_alarms(sim: Sim) -> None:
     assert [alarm for node in sim.nodes for alarm in node.alarms] == []
 
@@ -577,6 +585,7 @@ def test_accusers_count_that_spoke_while_we_still_heard_the_member() -> None:
     deliver(pc3, pc1, Rumours([accuse(Word.SUSPECT, pc2, pc3)]))
     deliver(pc4, pc1, Rumours([accuse(Word.SUSPECT, pc2, pc4)]))
     sim.partition([pc1], nodes[1:])
+    hear_calls(pc1, nodes[3:])
     sim.until(lambda: pc1.state_of(pc2) is State.SUSPECT, 3)
     assert 1.9 < sim.until(lambda: pc1.state_of(pc2) is State.DEAD, 20) < 2.2
     assert pc1.state_of(pc3) is State.SUSPECT  # nobody else accuses that one, so it has more time
@@ -591,6 +600,7 @@ def test_an_outdated_accusation_does_not_count() -> None:
             node.membership.roster.peers[pc2.node].incarnation = 3
     sim.partition([pc1], nodes[1:])
     sim.until(lambda: pc1.state_of(pc2) is State.SUSPECT, 3)
+    hear_calls(pc1, nodes[2:])
     for by in (pc3, pc4):
         deliver(by, pc1, Rumours([accuse(Word.SUSPECT, pc2, by, incarnation=2)]))
     sim.run(3)
@@ -667,7 +677,7 @@ def test_a_helper_is_not_made_to_ping_the_world() -> None:
     before = sim.sent_to[pc2.address]
     for seq in range(500):
         deliver(pc3, pc1, PingRequest(seq, bytes.fromhex(pc2.node)))
-    assert sim.sent_to[pc2.address] - before == 64
+    assert sim.sent_to[pc2.address] - before == 1
 
 
 # --- facts and load ---------------------------------------------------------------------------------------------
@@ -778,7 +788,7 @@ def test_replayed_datagrams_are_not_accepted() -> None:
     sim = Sim()
     pc1, pc2 = sim.cluster(2)
     recorded: list[bytes] = []
-    sim.tap = lambda sender, target, data: recorded.append(data) if target is pc1 else None
+    sim.tap = lambda sender, target, data: recorded.append(data) if data and target is pc1 else None
     sim.run(10)
     sim.tap = None
     pc2.power_off()
@@ -909,7 +919,7 @@ def test_a_greeting_without_a_common_protocol_is_refused_and_told() -> None:
     pc2.start()
     assert greet(sim, pc1, pc2, protocol_min=2, protocol_max=9).refused == "protocol"
     assert pc1.see(pc2) is None
-    assert pc1.alarms == ["pc2 speaks protocol 2 to 9"]
+    assert pc1.alarms == ["pc2 speaks protocol 2 to 9, this node 1 to 1: update the older one"]
     assert greet(sim, pc1, pc2, protocol_min=0, protocol_max=9).refused == ""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -73,8 +74,9 @@ class ScriptedPeers:
     ) -> AsyncGenerator[Any, None]:
         name = expected[0]
         self.asked.append((name, spec.name, request))
-        async for item in self.scripts[name][spec.name](request):
-            yield item
+        async with aclosing(self.scripts[name][spec.name](request)) as items:
+            async for item in items:
+                yield item
 
 
 class ScriptedRecords:
@@ -94,6 +96,7 @@ class ScriptedRecords:
 def build(scripts: dict[str, dict[str, Script]], *passages: Passage) -> tuple[Host, ScriptedPeers]:
     peers = ScriptedPeers(scripts)
     membership = ScriptedMembership(*peers.members)
+    membership.members = lambda: peers.members  # type: ignore[method-assign]
     dispatch = Dispatch(membership, peers, {})  # type: ignore[arg-type]
     return Host("here", dispatch, membership.members, ScriptedRecords(*passages)), peers
 
@@ -110,6 +113,7 @@ async def test_an_answer_comes_as_route_sources_tokens_done() -> None:
     host, _ = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": says("9|00")}})
     seen = await ask(host)
     assert [type(event).__name__ for event in seen] == [
+        "AnswerEvent",
         "RouteEvent",
         "SourcesEvent",
         "TokenEvent",
@@ -125,8 +129,8 @@ async def test_an_answer_comes_as_route_sources_tokens_done() -> None:
 async def test_nobody_prepares_then_the_host_does_and_says_so() -> None:
     host, _ = build({"c": {"chat": says("900")}}, PASSAGE)
     seen = await ask(host)
-    assert isinstance(seen[0], events.RouteEvent)
-    assert seen[0].prepared_by == "here"
+    assert isinstance(seen[1], events.RouteEvent)
+    assert seen[1].prepared_by == "here"
     assert any(isinstance(e, events.NoticeEvent) and e.code == "degraded" for e in seen)
     assert any(isinstance(e, events.SourcesEvent) and e.sources[0].file == "lease.pdf" for e in seen)
     assert isinstance(seen[-1], events.DoneEvent)

@@ -26,6 +26,7 @@ from tarsd.identity import (
     join_server,
     load_identity,
 )
+from tarsd.identity.join import inviter_of
 from tarsd.identity.token import Token, decode_token
 from tarsd.names import Zone
 
@@ -265,3 +266,24 @@ async def test_a_silent_stranger_does_not_hold_the_port(
     assert pc2.cluster == pc1.cluster
     assert await asyncio.to_thread(stranger.recv, 1) == b""
     stranger.close()
+
+
+@pytest.mark.parametrize("peer_port", [0, 7710])
+async def test_who_joins_knows_where_its_inviter_listens_to_peers(
+    pc1: Identity, tmp_path: Path, peer_port: int
+) -> None:
+    server = JoinServer(pc1, ["127.0.0.1"], 0, peer_port=peer_port)
+    await server.start()
+    try:
+        token = await invite(server, pc1)
+        await asyncio.to_thread(join, token, tmp_path / "pc2", "pc2", at(server))
+    finally:
+        await server.stop()
+    assert inviter_of(tmp_path / "pc2") == (f"127.0.0.1:{peer_port}" if peer_port else None)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"host": "x"}', '{"host": "x", "port": 0}'])
+def test_a_broken_note_of_the_inviter_is_no_note(tmp_path: Path, text: str) -> None:
+    (tmp_path / "identity").mkdir()
+    (tmp_path / "identity" / "inviter.json").write_text(text)
+    assert inviter_of(tmp_path) is None

@@ -3,8 +3,8 @@ from __future__ import annotations
 import sys
 
 from tarsd.calls import RecallItem
-from tarsd.memory.conversations import MAX_RELATIONS, MAX_SUMMARY_CHARS, Conversations
-from tarsd.names import ConversationId
+from tarsd.memory.conversations import MAX_ANSWERS, MAX_RELATIONS, MAX_SUMMARY_CHARS, Conversations
+from tarsd.names import AnswerId, ConversationId
 
 A, B, C = ConversationId("a"), ConversationId("b"), ConversationId("c")
 
@@ -26,6 +26,19 @@ def test_the_one_touched_longest_ago_makes_room() -> None:
         kept.remember(conversation, "s")
     assert [conversation for conversation, _ in kept.list()] == [C, A]
     assert kept.recall(B).exchanges == 0
+
+
+def test_an_answer_that_counted_is_known_again_for_a_while_and_only_in_its_conversation() -> None:
+    kept = Conversations()
+    kept.remember(A, "s", of=AnswerId("1"))
+    assert kept.repeated(A, AnswerId("1")) == dict(kept.list())[A]
+    assert kept.repeated(A, AnswerId("2")) is None
+    assert kept.repeated(B, AnswerId("1")) is None
+    kept.remember(A, "s")
+    assert kept.repeated(A, AnswerId("")) is None  # exchanges that older nodes tell of have no name
+    for number in range(MAX_ANSWERS):
+        kept.remember(A, "s", of=AnswerId(f"n{number}"))
+    assert kept.repeated(A, AnswerId("1")) is None
 
 
 def test_times_and_person_stay_with_it() -> None:

@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from lan import Lan, LanClient, LanDaemon, why_not
 
 from bench.cluster import Cluster, Plan, form
+from bench.lan import Lan, LanClient, LanDaemon, why_not
 from tests.processes.real_nodes import MANUAL, NOTES, counts_of, last_item, tracebacks, until, wait_routable
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]

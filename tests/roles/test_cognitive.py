@@ -9,10 +9,11 @@ import pytest
 
 from tarsd import calls
 from tarsd.calls import ChatItem, RecallRequest, RememberRequest
-from tarsd.errors import DeadlineExceeded, EngineUnavailable
+from tarsd.errors import DeadlineExceeded, EngineUnavailable, Superseded
 from tarsd.memory.store import Store
-from tarsd.names import ConversationId
+from tarsd.names import AnswerId, ConversationId
 from tarsd.roles.cognitive import FOLD_S, Cognitive
+from tarsd.rpc import CallContext
 from tests.roles.role_help import ME, one, services
 
 TALK = ConversationId("c")
@@ -56,6 +57,18 @@ async def test_each_exchange_is_folded_into_the_summary_before_it(role: tuple[Co
     assert (recalled.summary, recalled.exchanges, recalled.documents) == ("summary 2", 2, ["lease.pdf"])
 
 
+async def test_an_exchange_that_two_hosts_tell_of_counts_once(role: tuple[Cognitive, ScriptedChain]) -> None:
+    """Its answer was resumed although it had ended; the second telling comes while the first is folded."""
+    cognitive, chain = role
+    handler = cognitive.handlers()[calls.REMEMBER.name]
+    told = [RememberRequest(TALK, "one?", text, ["lease.pdf"], of=AnswerId("the-answer")) for text in ("a b", "a c")]
+    first, second = await asyncio.gather(*(one(handler, request) for request in told))
+    assert first == second
+    assert (second.exchanges, len(chain.asked)) == (1, 1)
+    await one(handler, RememberRequest(TALK, "two?", "d", of=AnswerId("another")))
+    assert len(chain.asked) == 2
+
+
 async def test_summaries_are_background_work_of_bounded_time(role: tuple[Cognitive, ScriptedChain]) -> None:
     cognitive, chain = role
     await remember(cognitive, "one?")
@@ -78,3 +91,28 @@ async def test_without_the_model_names_dates_and_numbers_are_kept(
 async def test_an_unknown_conversation_has_no_exchanges(role: tuple[Cognitive, ScriptedChain]) -> None:
     recalled = await one(role[0].handlers()[calls.RECALL.name], RecallRequest(ConversationId("new")))
     assert recalled.exchanges == 0
+
+
+async def test_of_two_hosts_that_ask_for_one_answer_the_newer_is_served(
+    role: tuple[Cognitive, ScriptedChain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    async def for_ever(request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[ChatItem, None]:
+        try:
+            yield ChatItem(request.partial or "new")
+            await asyncio.Event().wait()
+        finally:
+            closed.append(request.partial)
+
+    cognitive, chain = role
+    monkeypatch.setattr(chain, "generate", for_ever)
+    chat = cognitive.handlers()[calls.CHAT.name]
+    asked = [calls.ChatRequest([calls.Message("user", "hi")], text, answer=AnswerId("a")) for text in ("", "shown")]
+    older, newer = (chat(request, CallContext(None, calls.Headers(5, 0, calls.TraceId("t")))) for request in asked)
+    await anext(older)
+    assert (await anext(newer)).text == "shown"
+    assert closed == [""]
+    with pytest.raises(Superseded):
+        await anext(older)
+    await newer.aclose()

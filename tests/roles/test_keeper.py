@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import time
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 
 from tarsd import calls
 from tarsd.calls import RecordsRequest
-from tarsd.errors import PeerLost
+from tarsd.errors import InvalidInput, PeerLost
+from tarsd.identity import PeerIdentity
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
 from tarsd.memory.store import Store
-from tarsd.names import Capability, NodeId
+from tarsd.names import Capability, NodeId, NodeName, Zone
+from tarsd.passes import MAX_OF_EACH, VALID_S, PassBook, digest_of
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.nightly import NightlyRunner
 from tests.roles.role_help import ME, SERVED, one, services
@@ -111,3 +115,33 @@ async def test_a_node_tells_how_it_is(tmp_path: Path) -> None:
         assert status.parts["records"]["documents"] == 0
     finally:
         await store.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
+    opened = await Store.open(tmp_path / "m.db", ME)
+    yield opened
+    await opened.close()
+
+
+async def test_passes_of_other_nodes_are_let_in_by_who_told_them_and_bounded(store: Store, tmp_path: Path) -> None:
+    book = PassBook()
+    role = Keeper(
+        services(store, None, [], data_dir=tmp_path), dict, list, NightlyRunner(tmp_path / "n", time(3), {}), book
+    )
+    giver = PeerIdentity(NodeId("2" * 32), NodeName("pc2"), Zone.CORE)
+    context = msgspec.structs.replace(SERVED, caller=giver)
+
+    async def told(digests: list[bytes], valid_s: float) -> None:
+        async for _ in role.handlers()[calls.PASS.name](calls.PassRequest(digests, valid_s), context):
+            pass
+
+    await told([digest_of("secret")], 1e12)
+    assert book.giver_of("secret", monotonic() + VALID_S - 1) == giver.node_id
+    assert book.giver_of("secret", monotonic() + VALID_S + 1) is None  # nobody opens a door here for ever
+    await told([digest_of("ended")], -5.0)
+    assert book.giver_of("ended", monotonic()) is None
+    for wrong in ([b"short"], [digest_of("x")] * (MAX_OF_EACH + 1)):
+        with pytest.raises(InvalidInput, match="digests"):
+            await told(wrong, 60.0)
+    assert calls.PASS.name in role.adverts()

@@ -186,6 +186,17 @@ async def test_what_a_handler_raises_arrives(
     assert "secret" not in str(error.value)
 
 
+async def test_when_to_come_again_crosses_the_wire(serve, client, gather_items) -> None:
+    async def full(_request: object, _context: CallContext):
+        raise Overloaded("full", retry_after_s=12.5)
+        yield
+
+    peer = await serve({"recall": full})
+    with pytest.raises(Overloaded) as error:
+        await gather_items(peer.call(client, calls.RECALL, RECALL))
+    assert error.value.retry_after_s == 12.5
+
+
 async def test_after_an_error_the_connection_is_used_again(serve, client, gather_items) -> None:
     async def fail(_request: object, _context: CallContext):
         raise NotFound("no such thing")

@@ -204,13 +204,14 @@ async def test_the_callers_deadline_holds_when_the_callee_ignores_it(raw, client
     assert time.monotonic() - started < 0.6
 
 
-async def test_a_port_that_never_shakes_hands_costs_the_connect_time(client, pc2, gather_items) -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(1000):
-                pass
-        writer.close()
+async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(1000):
+            pass
+    writer.close()
 
+
+async def test_a_port_that_never_shakes_hands_costs_the_connect_time(client, pc2, gather_items) -> None:
     mute = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     address = mute.sockets[0].getsockname()[:2]
     started = time.monotonic()
@@ -228,6 +229,17 @@ async def test_the_next_address_is_tried_where_none_connects(process, client, ga
     addresses = [("127.0.0.1", 1), ("::1", 1), process.address]
     found = await gather_items(client.call(addresses, process.node_id, calls.RECALL, RECALL, HEADERS))
     assert found == [calls.RecallItem(summary="c")]
+
+
+async def test_all_addresses_together_have_little_more_time_than_one(client, pc2, gather_items) -> None:
+    mutes = [await asyncio.start_server(say_nothing, "127.0.0.1", 0) for _ in range(4)]
+    addresses = [mute.sockets[0].getsockname()[:2] for mute in mutes]
+    started = time.monotonic()
+    with pytest.raises(PeerLost, match=r"no connection in time.*no time was left"):
+        await gather_items(client.call(addresses, pc2.node_id, calls.RECALL, RECALL, HEADERS))
+    assert 1.4 < time.monotonic() - started < 2.0
+    for mute in mutes:
+        mute.close()
 
 
 async def test_no_address_is_a_lost_peer(client, pc2, gather_items) -> None:

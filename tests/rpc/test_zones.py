@@ -32,6 +32,30 @@ SAMPLES: dict[str, Any] = {
     "records": calls.RecordsRequest({}),
     "status": calls.StatusRequest(),
     "nightly": calls.NightlyRequest(),
+    "trust": calls.TrustRequest(),
+    "renew": calls.RenewRequest(b""),
+    "authorities": calls.AuthoritiesRequest(),
+    "pass": calls.PassRequest([], 1.0),
+}
+
+# Whoever adds a capability decides here, too, whether the lab may call it: nothing is closed or open by omission.
+OPEN_TO_THE_LAB = {"renew"}
+CLOSED_TO_THE_LAB = {
+    "chat",
+    "summarize",
+    "remember",
+    "recall",
+    "embed",
+    "search",
+    "ingest",
+    "jobs",
+    "prepare",
+    "records",
+    "status",
+    "nightly",
+    "trust",
+    "authorities",
+    "pass",
 }
 
 
@@ -76,6 +100,11 @@ def test_every_capability_has_a_sample() -> None:
     assert set(SAMPLES) == set(calls.ALL)
 
 
+def test_it_was_decided_for_every_capability_whether_the_lab_may_call_it() -> None:
+    assert {name for name, spec in calls.ALL.items() if Zone.LAB in spec.zones} == OPEN_TO_THE_LAB
+    assert set(calls.ALL) == OPEN_TO_THE_LAB | CLOSED_TO_THE_LAB
+
+
 @pytest.mark.parametrize("name", sorted(calls.ALL))
 async def test_a_core_node_reaches_every_capability(name, house, client, touched, gather_items) -> None:
     spec = calls.CallSpec(name, calls.ALL[name].request, calls.StatusRequest, 5, uploads=calls.ALL[name].uploads)
@@ -83,7 +112,15 @@ async def test_a_core_node_reaches_every_capability(name, house, client, touched
     assert touched.by == [name]
 
 
-@pytest.mark.parametrize("name", sorted(calls.ALL))
+@pytest.mark.parametrize("name", sorted(OPEN_TO_THE_LAB))
+async def test_a_lab_certificate_gets_what_is_open_to_it(name, house, add_node, stack, touched, gather_items) -> None:
+    lab = caller(add_node("lab1", Zone.LAB), stack)
+    spec = calls.CallSpec(name, calls.ALL[name].request, calls.StatusRequest, 5)
+    assert len(await gather_items(house.call(lab, spec, SAMPLES[name]))) == 1
+    assert touched.by == [name]
+
+
+@pytest.mark.parametrize("name", sorted(CLOSED_TO_THE_LAB))
 async def test_a_lab_certificate_gets_nothing(name, house, add_node, stack, touched, gather_items) -> None:
     lab = caller(add_node("lab1", Zone.LAB), stack)
     with pytest.raises(NotAllowed, match=f"{name} is not for nodes of zone lab"):
@@ -98,7 +135,7 @@ async def test_a_lab_certificate_claiming_core_in_every_header_gets_nothing(
     session = await stack.enter_async_context(aiohttp.ClientSession())
     headers = {"X-Tarsd-Deadline": "5", "X-Tarsd-Hops": "1", "X-Tarsd-Zone": "core", "Host": "core"}
     url = f"https://127.0.0.1:{house.address[1]}/rpc/"
-    for path in [*calls.ALL, "../rpc/records", "records/", "records?zone=core", "%72ecords", "RECORDS", ""]:
+    for path in [*CLOSED_TO_THE_LAB, "../rpc/records", "records/", "records?zone=core", "%72ecords", "RECORDS", ""]:
         for method in ("POST", "GET", "PUT"):
             async with session.request(
                 method,

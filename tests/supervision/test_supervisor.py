@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tarsd.supervision import Supervisor
+from tarsd.supervision.supervisor import LAG_TICK_S
 
 pytestmark = pytest.mark.looptime
 
@@ -105,12 +106,12 @@ async def test_a_loop_that_keeps_stalling_gets_no_more_pings(stage):
         supervisor.ready("serving")
         for _ in range(40):
             stage.skew_s += 0.7
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LAG_TICK_S)
         assert supervisor.loop_lag_s >= 0.6
         before = stage.pings
         for _ in range(40):
             stage.skew_s += 0.7
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LAG_TICK_S)
         assert stage.pings == before
         assert any(problem.startswith("event loop: p95 lag 0.") for problem in supervisor.problems())
 

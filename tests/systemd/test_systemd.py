@@ -138,6 +138,13 @@ def test_a_killed_daemon_is_restarted(container):
     assert container.run("/opt/tarsd/bin/tarsd", "--json", "search", "boiler").count("house-notes.md")
 
 
+def test_a_restart_is_told_as_one(container):
+    container.run("systemctl", "restart", "tarsd", within_s=60)
+    said = [line for line in container.journal().splitlines() if "says goodbye" in line]
+    assert said
+    assert said[-1].endswith("restart")
+
+
 def test_stop_leaves_in_order_and_in_time(container):
     container.until(lambda: active(container), 30, "running")
     began = time.monotonic()

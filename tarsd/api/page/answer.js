@@ -8,15 +8,28 @@ const COPY = "M9 9h10v11H9zM5 15V4h10";
 const AGAIN = "M20 12a8 8 0 1 1-2.5-5.8M20 3v5h-5";
 const CHEVRON = "M9 6l6 6-6 6";
 
+const TURN_CHARACTERS = 8000;
+const GIVE_UP_MS = 20000; // after its node was lost
+const MAY_PASS = new Set(["Unavailable", "PeerLost", "Overloaded", "WorkerLost", "EngineUnavailable"]);
+
 let answers = 0;
 
-/** The view of one answer; feed it the events of `/ws` with `take`. `again()` asks the question once more. */
+/**
+ * The view of one answer; feed it the events of `/ws` with `take`. `asked` has what a node must know of the question:
+ * text, conversation, language, turns. `again()` asks it once more.
+ */
 export class Answer {
-  constructor(again) {
+  constructor(asked, again) {
+    this.asked = asked;
     this.again = again;
     this.id = `answer-${(answers += 1)}`;
+    this.name = crypto.getRandomValues(new Uint8Array(16)).reduce((name, byte) => name + byte.toString(16).padStart(2, "0"), "");
     this.text = "";
+    this.began = performance.now();
+    this.lostAt = 0; // when its node was lost, until new text comes
+    this.moved = false;
     this.sources = new Map();
+    this.cited = []; // the passage of each source
     this.running = true;
     this.painting = false;
     this.state = el("span", {}, words().thinking);
@@ -28,6 +41,42 @@ export class Answer {
     this.node = el("article", { class: "answer", "aria-label": "TARS", "aria-busy": "true" }, this.notices, this.body, this.waiting, this.cards, this.foot);
   }
 
+  /** What to send to a node, be it the first or one that goes on. */
+  message() {
+    const known = { ...this.asked, answer: this.name };
+    return this.text ? { type: "resume", ...known, shown: this.text, sources: this.cited } : { type: "ask", ...known };
+  }
+
+  /** The exchange as a later question is told it. */
+  turn() {
+    const cut = (text) => [...text].slice(0, TURN_CHARACTERS).join("");
+    return { question: cut(this.asked.text), answer: cut(this.text) };
+  }
+
+  /** Its node was lost; the next one is looked for. */
+  lost() {
+    this.moved = true;
+    this.lostAt ||= performance.now();
+    this.node.classList.remove("writing");
+    this.state.textContent = words().seeking;
+  }
+
+  /** Another node goes on. */
+  goesOn(lost, node) {
+    this.state.textContent = words().thinking;
+    if (lost && lost !== node) this.notice("info", words().moved(lost, node));
+  }
+
+  /** Whether it is not time yet to give up. */
+  get hopeful() {
+    return !this.lostAt || performance.now() - this.lostAt < GIVE_UP_MS;
+  }
+
+  /** Whether an event says that this node cannot go on yet: it may just be starting. */
+  shouldTryAgain(event) {
+    return event.type === "error" && this.lostAt > 0 && this.hopeful && MAY_PASS.has(event.name);
+  }
+
   /** Show one event; return whether the answer is over. */
   take(event) {
     switch (event.type) {
@@ -36,6 +85,9 @@ export class Answer {
         if (event.route !== "inference_only") this.state.textContent = words().reading;
         break;
       case "sources":
+        // once there is text it cites the first ones by number
+        if (this.text && this.sources.size) break;
+        this.cited = event.sources.map((source) => source.passage).filter(Boolean);
         this.showSources(event.sources);
         break;
       case "notice":
@@ -43,6 +95,7 @@ export class Answer {
         break;
       case "token":
         this.text += event.text;
+        this.lostAt = 0;
         this.node.classList.add("writing");
         this.paint();
         break;
@@ -141,9 +194,9 @@ export class Answer {
     if (done.finish_reason === "length") this.notice("info", words().lengthLimit);
     const made = [words().answeredBy(done.generated_by), shortModel(done.model)];
     if (done.prepared_by && done.prepared_by !== done.generated_by) made.push(words().preparedBy(done.prepared_by));
-    made.push(words().seconds(done.total_s));
+    made.push(words().seconds(this.moved ? (performance.now() - this.began) / 1000 : done.total_s));
     const writing = done.total_s - done.first_token_s;
-    if (done.usage.completion_tokens > 8 && writing > 0.1) made.push(words().speed(done.usage.completion_tokens / writing));
+    if (!this.moved && done.usage.completion_tokens > 8 && writing > 0.1) made.push(words().speed(done.usage.completion_tokens / writing));
     this.end(made.filter(Boolean).join(" · "));
     this.foot.append(this.copyButton());
     announce(`${words().done}. ${this.text}`);

@@ -1,4 +1,4 @@
-// The chat page: puts the parts together. The node keeps the recent turns; this page keeps only what it shows.
+// The chat page: puts the parts together. It keeps what it shows, and tells each node the turns that went before.
 
 import { Answer } from "./answer.js";
 import { announce, byId, el } from "./dom.js";
@@ -8,6 +8,7 @@ import { upload } from "./uploads.js";
 import { language, onLanguage, speak, translate, words } from "./words.js";
 
 const NEAR_END_PX = 80;
+const MAX_TURNS = 8; // what a node takes
 const MAX_SHOWN = 400; // exchanges kept on the page: a tab that stays open for weeks must not grow for ever
 
 const main = byId("main");
@@ -15,7 +16,9 @@ const question = byId("question");
 let conversation = freshConversation();
 let answer = null; // the one that is running and shown
 const asked = []; // answers that have not ended, oldest first: events belong to the first
+let turns = []; // of this conversation, as a node is told them
 let node = "";
+let lostNode = ""; // whose place `node` has taken
 let following = true;
 
 function freshConversation() {
@@ -26,20 +29,27 @@ function freshConversation() {
 // --- the connection ---
 
 const chat = new Chat({
-  opened: () => showConnection("open"),
+  joined: (session, lost) => {
+    node = session.node;
+    lostNode = chat.away ? lost || lostNode : "";
+    showConnection("open");
+    if (!answer) return;
+    answer.goesOn(lost, node);
+    chat.send(answer.message());
+  },
   closed: () => {
     showConnection("lost");
-    for (const cut of asked.splice(0)) cut.cut();
-    answer = null;
-    showButton();
+    for (const one of asked.splice(0)) {
+      if (one !== answer || one.stopping) one.take({ type: "stopped" });
+      else if (one.hopeful) asked.push(one);
+      else one.cut();
+      if (!one.running) ended(one);
+    }
+    answer?.lost();
   },
   event: (event) => {
-    if (event.type === "session") {
-      node = event.node;
-      showConnection("open");
-    } else if (asked[0]?.take(event)) {
-      ended(asked.shift());
-    }
+    if (asked[0]?.shouldTryAgain(event)) chat.drop();
+    else if (asked[0]?.take(event)) ended(asked.shift());
     follow();
   },
 });
@@ -47,7 +57,7 @@ const chat = new Chat({
 function showConnection(state) {
   byId("connection").dataset.state = state;
   byId("connection-text").textContent =
-    state === "lost" ? words().lost : node ? words().connected(node) : words().connecting;
+    state === "lost" ? words().lost : !node ? words().connecting : lostNode ? words().moved(lostNode, node) : words().connected(node);
   showButton();
 }
 
@@ -58,11 +68,12 @@ function ask(text) {
   if (!clean || !chat.open) return;
   if (answer) return;
   byId("welcome").hidden = true;
-  answer = new Answer(() => ask(clean));
+  answer = new Answer({ text: clean, conversation, language: language(), turns: [...turns] }, () => ask(clean));
   asked.push(answer);
+  chat.answering = true;
   byId("log").append(el("div", { class: "mine" }, el("p", {}, el("span", { class: "unseen" }, `${words().you}: `), clean)), answer.node);
   while (byId("log").children.length > 2 * MAX_SHOWN) byId("log").firstChild.remove();
-  chat.send({ type: "ask", text: clean, conversation, language: language() });
+  chat.send(answer.message());
   announce(words().thinking);
   following = true;
   showButton();
@@ -70,12 +81,22 @@ function ask(text) {
 }
 
 function ended(one) {
-  if (one === answer) answer = null; // else a new chat has begun meanwhile
+  if (one === answer) {
+    answer = null; // else a new chat has begun meanwhile
+    if (one.text) turns = [...turns, one.turn()].slice(-MAX_TURNS);
+  }
+  chat.answering = asked.length > 0;
   showButton();
 }
 
 function stop() {
-  if (answer && chat.open) chat.send({ type: "stop" });
+  if (!answer) return;
+  answer.stopping = true;
+  if (chat.open) chat.send({ type: "stop" });
+  else {
+    answer.take({ type: "stopped" }); // there is no node to stop it
+    ended(asked.shift());
+  }
 }
 
 function newChat() {
@@ -83,6 +104,7 @@ function newChat() {
   conversation = freshConversation();
   byId("log").replaceChildren();
   answer = null;
+  turns = [];
   byId("welcome").hidden = false;
   showButton();
   question.focus();
@@ -243,4 +265,4 @@ translate();
 onLanguage(showWords);
 showWords();
 fit();
-watchMembers({ silent: () => chat.drop(), locked: signIn });
+watchMembers({ silent: () => chat.away || chat.drop(), there: () => chat.goHome(), locked: signIn });

@@ -1,4 +1,5 @@
-// The strip of computers, asked for every few seconds; a node that does not answer that either is silent.
+// The strip of computers, asked for every few seconds; a node that does not answer that either is silent. What it told
+// last is then shown as what it is: old.
 
 import { byId, el } from "./dom.js";
 import { onLanguage, words } from "./words.js";
@@ -10,7 +11,7 @@ const SILENT_AFTER = 2;
 let shown = [];
 let missed = 0;
 
-/** Keep the strip fresh; `on` has silent() and locked(), which resolves when somebody signed in. */
+/** Keep the strip fresh; `on` has silent(), there(), and locked(), which resolves when somebody signed in. */
 export async function watchMembers(on) {
   onLanguage(show);
   byId("members").addEventListener("click", () => byId("members-dialog").showModal());
@@ -28,10 +29,14 @@ async function refresh(on) {
     else if (response.ok) {
       shown = (await response.json()).members;
       show();
+      on.there();
     }
   } catch {
     missed += 1;
-    if (missed === SILENT_AFTER) on.silent();
+    if (missed !== SILENT_AFTER) return;
+    on.silent();
+    shown = shown.map((member) => (member.is_self ? { ...member, state: "suspect", reason: "" } : member));
+    show();
   }
 }
 
@@ -45,6 +50,7 @@ function show() {
       el("span", { class: "note" }, note(member)),
     ),
   );
+  byId("members").classList.toggle("old", missed >= SILENT_AFTER);
   byId("members").replaceChildren(el("span", { class: "unseen" }, words().members), ...chips);
   byId("member-list").replaceChildren(...shown.map(card));
 }

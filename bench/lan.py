@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Self
 
 import aiohttp
@@ -23,16 +24,18 @@ from bench.cluster import Client, Daemon
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _COMMAND_S = 10.0
+_TABLE = "faults"
 _ENDED_S = 5.0
+_MADE = itertools.count(1)
 
 
 def why_not() -> str:
     """Return why no namespaces can be made here; "" when they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for tool in ("ip", "bridge"):
+    for tool, package in (("ip", "iproute2"), ("bridge", "iproute2"), ("nft", "nftables")):
         if not shutil.which(tool):
-            return f"`{tool}` is not installed (package iproute2)"
+            return f"`{tool}` is not installed (package {package})"
     name = f"tarsd{os.getpid()}-try"
     try:
         _run("ip", "netns", "add", name)
@@ -46,8 +49,8 @@ def why_not() -> str:
     return ""
 
 
-def _run(*command: str) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, stdin=subprocess.DEVNULL)
+def _run(*command: str, told: str = "") -> str:
+    result = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, input=told)
     if result.returncode:
         raise OSError(f"{' '.join(command)}: {result.stderr.strip() or result.returncode}")
     return result.stdout
@@ -57,8 +60,14 @@ class Lan:
     """PCs number 1 to `size` with the addresses 10.77.0.1 and so on; `with Lan(3) as lan` makes and removes it."""
 
     def __init__(self, size: int) -> None:
-        self._switch = f"tarsd{os.getpid()}-lan"
-        self._pcs = [f"tarsd{os.getpid()}-{number}" for number in range(1, size + 1)]
+        own = f"tarsd{os.getpid()}-{next(_MADE)}"
+        self._switch = f"{own}-lan"
+        self._pcs = [f"{own}-{number}" for number in range(1, size + 1)]
+
+    @property
+    def switch(self) -> str:
+        """The name of the namespace with the bridge."""
+        return self._switch
 
     def namespace(self, number: int) -> str:
         """Return the name of a PC's namespace."""
@@ -91,6 +100,54 @@ class Lan:
         """Put it in again."""
         _run("ip", "-n", self._switch, "link", "set", f"port{number}", "up")
 
+    def drop(self, name: str, matches: Sequence[str]) -> None:
+        """Drop between PCs what any of these nftables matches says, of ports `port1` and so on; none = nothing more.
+
+        Each `name` stands for itself: what it dropped before is replaced.
+        """
+        where = f"bridge {_TABLE} {name}"
+        lines = [
+            f"add table bridge {_TABLE}",
+            f"add chain {where} {{ type filter hook forward priority 0; }}",
+            f"flush chain {where}",
+            *(f"add rule {where} {match} drop" for match in matches),
+        ]
+        if not matches:
+            lines.append(f"delete chain {where}")
+        _run("ip", "netns", "exec", self._switch, "nft", "-f", "-", told="\n".join(lines) + "\n")
+
+    def count(self, name: str, match: str) -> None:
+        """Count from now on what passes between PCs and is said by an nftables match; see `counted`."""
+        where = f"bridge {_TABLE} {name}"
+        lines = [
+            f"add table bridge {_TABLE}",
+            f"add chain {where} {{ type filter hook forward priority -1; }}",
+            f"add rule {where} {match} counter",
+        ]
+        _run("ip", "netns", "exec", self._switch, "nft", "-f", "-", told="\n".join(lines) + "\n")
+
+    def counted(self, name: str) -> int:
+        """Return the bytes of the packets counted under `name`, from their IP headers on."""
+        listed = _run("ip", "netns", "exec", self._switch, "nft", "list", "chain", "bridge", _TABLE, name)
+        return int(listed.rpartition(" bytes ")[2].split()[0])
+
+    def open_cable(self, number: int) -> tuple[str, str]:
+        """Cut a PC's cable open: return the two interfaces in the bridge's namespace between which frames are carried.
+
+        One leads to the PC, the other one to the bridge; the PC sees no link go down.
+        """
+        port, far, plug = f"port{number}", f"far{number}", f"plug{number}"
+        _run("ip", "-n", self._switch, "link", "add", far, "type", "veth", "peer", "name", plug)
+        _run("ip", "-n", self._switch, "link", "set", port, "nomaster")
+        _run("ip", "-n", self._switch, "link", "set", plug, "master", "br0", "up")
+        _run("ip", "-n", self._switch, "link", "set", far, "up")
+        return port, far
+
+    def close_cable(self, number: int) -> None:
+        """Mend it."""
+        _run("ip", "-n", self._switch, "link", "del", f"far{number}")
+        _run("ip", "-n", self._switch, "link", "set", f"port{number}", "master", "br0")
+
     def _make(self) -> None:
         _run("ip", "netns", "add", self._switch)
         _run("ip", "-n", self._switch, "link", "add", "br0", "type", "bridge")
@@ -100,7 +157,7 @@ class Lan:
             _run("ip", "netns", "add", pc)
             cable = ("type", "veth", "peer", "name", "eth0", "netns", pc)
             _run("ip", "-n", self._switch, "link", "add", port, *cable)
-            _run("ip", "-n", self._switch, "link", "set", port, "master", "br0", "up")
+            _run("ip", "-n", self._switch, "link", "set", port, "addrgenmode", "none", "master", "br0", "up")
             _run("ip", "-n", pc, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
             _run("ip", "-n", pc, "link", "set", "eth0", "up")
             _run("ip", "-n", pc, "link", "set", "lo", "up")

@@ -1,0 +1,355 @@
+"""What every node does for the trust between nodes: it keeps its certificate, and takes what the core authority says.
+
+Rules
+1. A core node renews its certificate itself, also after its end; a lab node asks a core node.
+2. A core node that was off while authorities were replaced fetches the new ones before anything else.
+3. Keys of authorities go to core nodes only, and are taken by core nodes only.
+4. Revoking is a core node's; it reports who has acknowledged, and who will learn it on return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tarsd import calls
+from tarsd.calls import (
+    AuthoritiesItem,
+    AuthoritiesRequest,
+    RenewItem,
+    RenewRequest,
+    TrustItem,
+    TrustRequest,
+)
+from tarsd.errors import InvalidInput, NotAllowed, NotFound, TarsdError
+from tarsd.gossip.member import Member, State
+from tarsd.identity import issuers, reissue, renew, request_renewal, take_renewal
+from tarsd.identity.folder import Signed
+from tarsd.identity.identity import read_authority, read_file
+from tarsd.identity.notices import MAX_REASON, Notice, Revocation, write_notice
+from tarsd.identity.renewal import alarm, is_due, next_look_s
+from tarsd.identity.rotation import has_root, read_state
+from tarsd.names import Capability, NodeId, Zone
+from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.rotation import Answers, Rotation, RotationReport, report_of
+from tarsd.rpc import CallContext, Handler
+
+log = logging.getLogger(__name__)
+
+TELL_S = 3.0
+LOOK_AT_NOTICES_S = 1.0
+WARN_EVERY_S = 12 * 3600.0
+
+
+class RevokeReport(msgspec.Struct, frozen=True):
+    """How a revocation went. `waiting`: who was not reached, and learns it on return, before it is given any work."""
+
+    node: NodeId
+    name: str
+    zone: str  # "" where its certificate was never seen
+    reason: str
+    already: bool
+    acknowledged: list[str]
+    waiting: list[str]
+    held_authorities: bool  # it was a core node: it can still make certificates, until authorities are replaced
+
+
+class Trust(Role):
+    """Offers `trust`; on core nodes `renew` and `authorities` too. `rotate_keys` renews the keys of the datagrams."""
+
+    name = "trust"
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        rotate_keys: Callable[[], None] = lambda: None,
+        rng: Random | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._services = services
+        self._identity = services.identity
+        self._dispatch = services.dispatch
+        self._rotate_keys = rotate_keys
+        self._rng = rng or Random()  # noqa: S311 - spreads load, keeps no secret
+        self._now = now
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._told_at = 0.0
+        self._told = ""
+        self._minimum = self._identity.notices.minimum
+        self._renewing = asyncio.Lock()
+        self._changing = asyncio.Lock()
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """See `Role`."""
+        served: dict[Capability, Handler] = {calls.TRUST.name: self._trust}
+        if self._identity.zone is Zone.CORE:
+            served |= {calls.RENEW.name: self._renew, calls.AUTHORITIES.name: self._authorities}
+        return served
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """See `Role`."""
+        return {name: {} for name in self.handlers()}
+
+    async def start(self) -> None:
+        """See `Role`."""
+        self._task = asyncio.create_task(self._keep(), name="trust")
+
+    async def stop(self) -> None:
+        """See `Role`."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def problems(self) -> list[str]:
+        """See `Role`."""
+        return ["trust: its task ended"] if self._task is not None and self._task.done() else []
+
+    def status(self) -> dict[str, Any]:
+        """See `Role`."""
+        identity = self._identity
+        return {
+            "zone": str(identity.zone),
+            "certificate_ends": time.strftime("%Y-%m-%d %H:%M", time.localtime(identity.not_after)),
+            "authority": identity.issuer,
+            "revoked": [revocation.name for revocation in identity.notices.revoked()],
+            "note": self.note(),
+        }
+
+    def note(self) -> str:
+        """Return what people should know: it is revoked, its certificate ends, a file was damaged; empty = nothing."""
+        own, ends = self._identity.notices.own, self._identity.not_after
+        if own is not None:
+            return f"{own.sentence}. The others refuse this node; people here are still served"
+        told = alarm(ends, self._now(), renews_itself=self._identity.can_invite)
+        return "; ".join(part for part in (told, self._identity.notices.problem) if part)
+
+    # --- keeping the certificate ----------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        next_look = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            self._see_notices()
+            if self._wake.is_set() or loop.time() >= next_look:
+                self._wake.clear()
+                await self.look()
+                next_look = loop.time() + next_look_s(self._failures, self._rng)
+            await asyncio.sleep(LOOK_AT_NOTICES_S)
+
+    def _see_notices(self) -> None:
+        """Do at once what a notice asks of this node, whichever way it came."""
+        minimum = self._identity.notices.minimum
+        if minimum != self._minimum:
+            self._minimum = minimum
+            self._rotate_keys()
+            self._wake.set()
+
+    async def look(self) -> None:
+        """Renew this node's certificate where that is due; tell people where it fails."""
+        try:
+            if self._identity.notices.own is None:
+                await self._fetch_authorities()
+                if await self._renewed():
+                    log.info("this node's certificate was renewed")
+                if self._identity.can_invite:
+                    minimum = self._identity.notices.minimum
+                    await asyncio.to_thread(issuers.discard_before, self._identity.folder, minimum)
+            self._failures = 0
+        except TarsdError as error:
+            log.log(
+                logging.DEBUG if self._failures else logging.WARNING,
+                "this node's certificate was not renewed: %s",
+                error,
+            )
+            self._failures += 1
+        self._warn()
+
+    async def _fetch_authorities(self) -> None:
+        """Rule 2."""
+        identity = self._identity
+        if not identity.can_invite or issuers.using(identity.folder) >= identity.notices.minimum:
+            return
+        if issuers.installed(identity.folder) < identity.notices.minimum:
+            others = frozenset({identity.node_id})  # not of ourselves
+            item = await self._dispatch.one(calls.AUTHORITIES, AuthoritiesRequest(), exclude=others)
+            await asyncio.to_thread(self._install, item.authorities)
+        await asyncio.to_thread(issuers.use, identity.folder, issuers.installed(identity.folder))
+
+    async def _renewed(self) -> bool:
+        identity = self._identity
+        async with self._renewing:
+            if not await asyncio.to_thread(is_due, identity, now=self._now()):
+                return False
+            if identity.can_invite:
+                return await asyncio.to_thread(renew, identity, now=self._now())
+            request = RenewRequest(await asyncio.to_thread(request_renewal, identity))
+            item = await self._dispatch.one(calls.RENEW, request, exclude=frozenset({identity.node_id}))
+            await asyncio.to_thread(take_renewal, identity, item.chain)
+            return True
+
+    def _warn(self) -> None:
+        told, now = self.note(), self._now()
+        if told and (told != self._told or now - self._told_at >= WARN_EVERY_S):
+            self._told, self._told_at = told, now
+            log.warning("%s", told)
+
+    def _install(self, authorities: Mapping[Zone, tuple[bytes, bytes]]) -> int:
+        identity = self._identity
+        signed = {zone: Signed(*pair) for zone, pair in authorities.items()}
+        return issuers.install(identity.folder, signed, read_file(identity.folder / "root.crt"))
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    async def _trust(self, request: TrustRequest, context: CallContext) -> AsyncGenerator[TrustItem, None]:
+        identity = self._identity
+        if request.authorities:
+            if identity.zone is not Zone.CORE:
+                raise NotAllowed("this is a lab node: it takes no keys of authorities")
+            await asyncio.to_thread(self._install, request.authorities)
+        if request.use:
+            await self._use(request.use)
+        if request.notices:
+            identity.notices.take(request.notices)
+            await asyncio.to_thread(identity.notices.save)
+        yield TrustItem(
+            digest=identity.notices.digest,
+            issuer=identity.issuer,
+            installed=await asyncio.to_thread(issuers.installed, identity.folder),
+            has_root=await asyncio.to_thread(has_root, identity.folder),
+        )
+
+    async def _use(self, generation: int) -> None:
+        """Have a certificate of this generation of authorities from now on."""
+        identity = self._identity
+        if identity.zone is Zone.CORE:
+            if issuers.using(identity.folder) < generation:
+                await asyncio.to_thread(issuers.use, identity.folder, generation)
+            await self._renewed()
+            return
+        async with self._renewing:
+            if identity.issuer < generation:
+                request = RenewRequest(await asyncio.to_thread(request_renewal, identity))
+                item = await self._dispatch.one(calls.RENEW, request)
+                await asyncio.to_thread(take_renewal, identity, item.chain)
+
+    async def _renew(self, request: RenewRequest, context: CallContext) -> AsyncGenerator[RenewItem, None]:
+        if context.caller is None:
+            raise NotAllowed("a core node renews its certificate by itself")
+        identity = self._identity
+        chain = await asyncio.to_thread(reissue, identity.data_dir, context.caller, request.request, now=self._now())
+        log.info("the certificate of %s was renewed", context.caller.name)
+        yield RenewItem(chain)
+
+    async def _authorities(
+        self, request: AuthoritiesRequest, context: CallContext
+    ) -> AsyncGenerator[AuthoritiesItem, None]:
+        folder = self._identity.folder
+        if context.caller is None or context.caller.zone is not Zone.CORE or not self._identity.can_invite:
+            raise NotAllowed("keys of authorities are for core nodes")
+        found = await asyncio.to_thread(issuers.read_issuers, folder, issuers.using(folder))
+        log.warning("%s fetched the authorities that it had missed", context.caller.name)
+        yield AuthoritiesItem({zone: (signed.certificate, signed.key) for zone, signed in found.items()})
+
+    # --- what people ask ------------------------------------------------------------------------------------------
+
+    async def revoke(self, name: str, reason: str = "") -> RevokeReport:
+        """Throw a node out for good, by its name or id; returns who knows by now.
+
+        Raises `NotFound`, `InvalidInput` (itself, two of that name), `NotAllowed` on lab and revoked nodes.
+        """
+        identity = self._identity
+        self._refuse_where_no_authority()
+        if len(reason) > MAX_REASON:
+            raise InvalidInput(f"reason: at most {MAX_REASON} characters")
+        node, known_as, zone = self._named(name)
+        if node == identity.node_id:
+            raise InvalidInput("a node cannot revoke itself: run this on another core node")
+        already = node in identity.notices
+        if not already:
+            notice = await asyncio.to_thread(self._write_revocation, node, known_as, reason)
+            identity.notices.take([notice.raw])
+            await asyncio.to_thread(identity.notices.save)
+        told = await self.tell(TrustRequest(notices=identity.notices.all()[::-1]))
+        knows = [m.name for m, item in told if item is not None and item.digest == identity.notices.digest]
+        others = [m.name for m in self._services.members() if not m.is_self and m.node not in identity.notices]
+        return RevokeReport(
+            node=node,
+            name=known_as,
+            zone=zone,
+            reason=reason,
+            already=already,
+            acknowledged=sorted(knows),
+            waiting=sorted(set(others) - set(knows)),
+            held_authorities=zone != Zone.LAB,
+        )
+
+    def _write_revocation(self, node: NodeId, name: str, reason: str) -> Notice:
+        identity = self._identity
+        body = Revocation(bytes.fromhex(node), name[:64], int(self._now()), reason, identity.name)
+        return write_notice(body, read_authority(identity.folder, Zone.CORE), read_file(identity.folder / "root.crt"))
+
+    def _named(self, name: str) -> tuple[NodeId, str, str]:
+        """Return id, name and zone of the node that a person means."""
+        found = [m for m in self._services.members() if name in (m.name, m.node)]
+        alive = [m for m in found if m.state is not State.REVOKED] or found[:1]
+        if len(alive) > 1:
+            raise InvalidInput(
+                f"{len(alive)} nodes have the name {name}: give the id, of {', '.join(m.node for m in alive)}"
+            )
+        if alive:
+            return alive[0].node, alive[0].name, str(alive[0].zone or "")
+        if len(name) == 32 and set(name) <= set("0123456789abcdef"):
+            return NodeId(name), name[:8], ""
+        raise NotFound(f"no node {name!r} is known here; `tarsd members` lists them")
+
+    def _refuse_where_no_authority(self) -> None:
+        if self._identity.zone is not Zone.CORE:
+            raise NotAllowed("only core nodes can do this: run it on one of them")
+        if self._identity.notices.own is not None:
+            raise NotAllowed("this node was revoked: run this on one that was not")
+
+    async def rotate(self) -> RotationReport:
+        """Replace the authorities, or go on with that where it stopped; see `roles.rotation`."""
+        self._refuse_where_no_authority()
+        async with self._changing:
+            return await Rotation(self._identity, self._services.members, self.tell, self._renewed).run()
+
+    async def rotation(self) -> RotationReport:
+        """Return how far a replacement of authorities is that began here, and which core nodes would take part."""
+        self._refuse_where_no_authority()
+        state = await asyncio.to_thread(read_state, self._identity.folder)
+        return report_of(self._identity, state, self._services.members(), await self._where_root_is())
+
+    async def _where_root_is(self) -> str:
+        if has_root(self._identity.folder):
+            return self._identity.name
+        told = await self.tell(TrustRequest())
+        return next((m.name for m, item in told if item is not None and item.has_root), "")
+
+    async def tell(self, request: TrustRequest, to: Sequence[Member] | None = None) -> Answers:
+        """Say something to all present members (or to those given) at once; None for those that did not answer."""
+        present = (State.ALIVE, State.SUSPECT)
+        members = [m for m in self._services.members() if m.state in present and not m.is_self and m.zone is not None]
+        chosen = [m for m in members if to is None or m.node in {other.node for other in to}]
+        answers = await asyncio.gather(*(self._tell_one(member, request) for member in chosen))
+        return list(zip(chosen, answers, strict=True))
+
+    async def _tell_one(self, member: Member, request: TrustRequest) -> TrustItem | None:
+        if member.node in self._identity.notices:
+            return None
+        try:
+            return await self._dispatch.one(
+                calls.TRUST, request, only=member.node, zone=member.zone or Zone.CORE, deadline_s=TELL_S
+            )
+        except TarsdError as error:
+            log.warning("%s did not acknowledge: %s", member.name, error)
+            return None

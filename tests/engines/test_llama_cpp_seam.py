@@ -1,0 +1,60 @@
+"""An answer of the real model that is cut after any token and continued: nothing doubled, nothing missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tarsd import calls
+from tarsd.engines import bundled
+from tarsd.engines.llama_cpp import LlamaCppSettings
+from tarsd.wire import decode, encode
+
+pytestmark = pytest.mark.model
+
+TOKENS = 40
+SEAM = 8  # characters after a cut that must be the uncut answer's, wherever the length bound falls
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Any]:
+    from tarsd.engines.llama_cpp_worker import LlamaCppWorker
+
+    worker = LlamaCppWorker(encode(LlamaCppSettings(str(bundled.chat_gguf()), 2048, 1, 0)))
+    yield worker
+    worker.close()
+
+
+def pieces(worker: Any, text: str, partial: str = "", most: int = TOKENS) -> list[str]:
+    """Return what the model says as the host asks for it: greedy, and discouraged from repeating itself."""
+    messages = [calls.Message("system", "You are TARS."), calls.Message("user", text)]
+    asked = calls.ChatRequest(messages, partial, max_tokens=most, temperature=0.0, repeat_penalty=1.1)
+    return [piece for data in worker.generate(encode(asked)) if data and (piece := decode(data, calls.ChatItem).text)]
+
+
+def test_a_cut_answer_goes_on_exactly_as_if_it_had_not_been_cut(worker: Any) -> None:
+    text = "Tell me three facts about Madrid."
+    whole = pieces(worker, text)
+    for cut in range(1, len(whole), 3):
+        shown = "".join(whole[:cut])
+        assert shown + "".join(pieces(worker, text, shown, TOKENS - cut)) == "".join(whole)
+
+
+def test_a_cut_beside_characters_of_several_tokens_loses_none_of_them(worker: Any) -> None:
+    text = "Write a short poem about the sea with emojis 🌊."
+    whole = pieces(worker, text)
+    told = "".join(whole)
+    assert not told.isascii()
+    for cut in range(1, len(whole), 5):
+        shown = "".join(whole[:cut])
+        rest = "".join(pieces(worker, text, shown, SEAM))
+        assert "\ufffd" not in rest
+        assert rest[:SEAM] == told[len(shown) :][: len(rest[:SEAM])]
+
+
+def test_what_was_said_by_another_node_counts_against_repetition(worker: Any) -> None:
+    said = "One, two, three. " * 3
+    rest = "".join(pieces(worker, "Count.", said, 24))
+    assert "One, two, three. One, two, three." not in rest
