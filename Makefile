@@ -4,6 +4,7 @@
 # make bench    the measurements (ARGS="latency --quick")
 # make fuzz     random bytes against every decoder that strangers reach (FUZZ_S=60: seconds for each of the five)
 # make install  the virtual environment .venv with all that the above need; they call it by themselves
+# make soak     faults and questions without end, and a verdict (MINUTES=60; needs root for network namespaces)
 # make clean    remove what was built, measured and demonstrated; DEEP=1: the virtual environment too
 #
 # PYTHON=python3.12          the interpreter for a new .venv
@@ -18,10 +19,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= all --quick
 FUZZ_S ?= 60
+MINUTES ?= 60
 export PYTHON TORCH_INDEX SYSTEM_PACKAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test demo test check bench fuzz clean freeze
+.PHONY: help install install-test demo test check bench fuzz soak clean freeze
 
 help:
 	@sed -n '/^#/!q; s/^# \?//p' $(MAKEFILE_LIST)
@@ -54,6 +56,9 @@ check: install-test
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: install-test
+	@$(BIN)/python -m bench faults --minutes $(MINUTES)
 
 fuzz: install-test
 	@$(BIN)/python -m tests.fuzz.corpus .bench/fuzz/corpus

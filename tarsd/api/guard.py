@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -56,6 +57,7 @@ class TokenNeeded(NotAllowed):
     """No token, or a wrong one: signing in helps (401), whereas a plain `NotAllowed` is final (403)."""
 
 
+@lru_cache(maxsize=256)
 def split_authority(authority: str) -> tuple[str, str]:
     """Return (host name or address in lower case without brackets, port or "") of a Host header."""
     try:

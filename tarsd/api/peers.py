@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tarsd.config import Api
@@ -25,6 +26,7 @@ _WILD = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened
 _THERE = (State.ALIVE, State.SUSPECT)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(address: str) -> bool:
     """Return whether `address`, a literal or `localhost`, never leaves this PC."""
     try:

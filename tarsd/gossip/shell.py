@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 GOODBYES = 3  # datagrams get lost
 GOODBYE_GAP_S = 0.03
 WRITE_GAP_S = 0.5  # changes within it become one write of the table
+PICTURE_S = 0.05  # a question looks at the members several times, and building them costs more than they change
 
 _Advertised = tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str, tuple[str, ...]]
 
@@ -74,6 +75,8 @@ class Gossip:
         self._metronome: Metronome | None = None
         self._callbacks: list[Callable[[Member], None]] = []
         self._pending: _Advertised = ({}, (), "", ())
+        self._picture: tuple[Member, ...] = ()
+        self._pictured_at = 0.0
         self._load = Load()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
@@ -170,7 +173,7 @@ class Gossip:
 
     def set_load(self, load: Load) -> None:
         """Say how much this node has to do; it travels with each datagram."""
-        self._load = load
+        self._load, self._picture = load, ()
         if self._station is not None:
             self._station.membership.set_load(load)
 
@@ -180,8 +183,14 @@ class Gossip:
             self._carry(self._station.orders(self._station.membership.busy(for_s)))
 
     def members(self) -> tuple[Member, ...]:
-        """Return everybody known, this node first; empty before `start`."""
-        return self._station.membership.members(time.monotonic()) if self._station else ()
+        """Return everybody known, this node first; empty before `start`.
+
+        Every change is in it; figures that only age (load, seconds since) may be `PICTURE_S` old.
+        """
+        now = time.monotonic()
+        if self._station is not None and (not self._picture or now - self._pictured_at > PICTURE_S):
+            self._picture, self._pictured_at = self._station.membership.members(now), now
+        return self._picture
 
     def member(self, node: NodeId) -> Member | None:
         """Return one member."""
@@ -265,6 +274,7 @@ class Gossip:
             self._udp.admit(self._station.senders)
 
     def _tell(self, member: Member) -> None:
+        self._picture = ()
         log.debug("%s is %s: %s", member.name, member.state, member.reason)
         for callback in list(self._callbacks):
             callback(member)
