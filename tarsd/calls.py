@@ -351,21 +351,26 @@ class TrustRequest(msgspec.Struct, frozen=True):
     """Take notices of the core authority (who is revoked); while authorities are replaced, the next step of that.
 
     `authorities`: zone to certificate and key (PEM), for core nodes only. `use`: sign with this generation from now on,
-    and have your own certificate renewed by it.
+    and have your own certificate renewed by it. `who`: tell whose certificates you have seen.
     """
 
     notices: list[bytes] = []
     authorities: dict[Zone, tuple[bytes, bytes]] = {}
     use: int = 0
+    who: bool = False
 
 
 class TrustItem(msgspec.Struct, frozen=True):
-    """What the callee knows now: the digest of its notices, who signed its certificate, which authorities it holds."""
+    """What the callee knows now: the digest of its notices, who signed its certificate, which authorities it holds.
+
+    `certified`, where `who` was asked: the zone of each node whose certificate it ever saw, in this boot or before.
+    """
 
     digest: bytes
     issuer: int
     installed: int = 0
     has_root: bool = False
+    certified: dict[NodeId, Zone] = {}
 
 
 class RenewRequest(msgspec.Struct, frozen=True):

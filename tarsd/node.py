@@ -84,6 +84,7 @@ class Node:
                 "gossip": lambda: self.account.gossip_problem(),
                 "roles": lambda: self.account.role_problem(),
                 "tasks": lambda: self.account.task_problem(),
+                "api": lambda: self.api.problem() if hasattr(self, "api") else "",
             },
             notes={
                 "engines": lambda: self.account.engine_note(),
@@ -209,7 +210,7 @@ class Node:
             if name not in known:
                 raise ConfigError(f"node.roles: {name!r} is not installed; there are {', '.join(sorted(known))}")
             self._roles.append(known[name].load()(services))
-        self.trust = Trust(services, rotate_keys=self.gossip.rotate_keys)
+        self.trust = Trust(services, certified=self.gossip.certified, rotate_keys=self.gossip.rotate_keys)
         self._roles.append(self.trust)
         if self.identity.zone is Zone.CORE:
             keeper = Keeper(

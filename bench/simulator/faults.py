@@ -257,6 +257,15 @@ def facts(chaos: Chaos) -> None:
         node.membership.set_load(Load(queued=chaos.rng.randrange(100)))
 
 
+def rekey(chaos: Chaos) -> None:
+    """Not a fault: one or two nodes renew their exchange keys (of sealed ones; the stand-in has none)."""
+    if not chaos.sim.sealed:
+        return
+    for node in filter(None, [chaos.victim() for _ in range(chaos.rng.randint(1, 2))]):
+        chaos.sim.tell(node.name, "renews its key")
+        node.rotate()
+
+
 def say(node: Computer, model: str) -> None:
     """Let a node advertise another model."""
     effects = node.membership.advertise({CHAT: {"model": model}}, ["cognitive"], "1", node.now)
@@ -287,5 +296,6 @@ MENU: dict[str, Callable[[Chaos], None]] = {
         clone,
         address,
         facts,
+        rekey,
     )
 }

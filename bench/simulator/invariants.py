@@ -4,7 +4,7 @@ Always
 1. A member's (generation, incarnation) is never more than that member itself has said.
 2. In one node's view it never goes back.
 3. What was dead comes back with no lower generation; what left comes back only with a higher one.
-4. Only members that are alive are routable.
+4. Up to 16 nodes, nobody gives work to one that said goodbye or was switched off more than 30 s ago.
 5. A healthy node never takes a healthy one for dead: both ran, and the way between them was open in both directions
    and at most mildly lossy, for 5 s.
 6. Nothing grows without bound: no container of a station has more than `most_entries` entries.
@@ -24,6 +24,8 @@ from tarsd.gossip.member import Member, State
 from tarsd.names import NodeId
 
 CALM_S = 5.0
+GONE_S = 30.0
+GONE_KNOWN_UP_TO = 16
 AUDIT_EVERY_S = 1.0
 SIZES_EVERY = 30  # audits
 AUDITED = 40  # nodes looked at in one audit
@@ -80,7 +82,6 @@ class Invariants:
         self._owner_only(viewer, member, number)
         self._forward(viewer, member, number, before)
         self._resurrection(viewer, member, number, before)
-        self._routable(viewer, member)
         if member.state is State.DEAD and before.state is not State.DEAD:
             self._false_death(viewer, member, before)
         met = member.state is State.ALIVE or (before.met and before.number[0] == number[0])
@@ -107,10 +108,15 @@ class Invariants:
             text = f"{viewer.name} saw {member.name} {before.state} at {before.number}, now {member.state} at {number}"
             raise Violation("resurrection", text, (viewer.name, member.name))
 
-    @staticmethod
-    def _routable(viewer: Computer, member: Member) -> None:
-        if member.routable and member.state is not State.ALIVE:
-            text = f"{viewer.name} would route to {member.name}, which is {member.state}"
+    def _routable(self, viewer: Computer, member: Member) -> None:
+        """Hold what is believed against what is: the node, not its state in somebody's view."""
+        sim = self._sim
+        if not member.routable or member.is_self or member.node in sim.cloned or len(sim.nodes) > GONE_KNOWN_UP_TO:
+            return
+        true = next(node for node in sim.nodes if node.node == member.node)
+        gone_s = sim.now - max(true.disturbed_at, viewer.disturbed_at)
+        if true.station is None and viewer.awake and gone_s > GONE_S:
+            text = f"{viewer.name} would route to {member.name}, which is gone for {gone_s:.0f} s"
             raise Violation("routable", text, (viewer.name, member.name))
 
     def _false_death(self, viewer: Computer, member: Member, before: View) -> None:

@@ -5,7 +5,8 @@ Rules
    re-points its own name at this PC (DNS rebinding) still sends its own name.
 2. A WebSocket upgrade or a state-changing request that has an Origin must come from our own page; a client without
    Origin is a program, which the same-origin rule never bound. `null` is no origin of ours. The chat may also be opened
-   by the page of another core member, and by nobody else: that is where a reader comes from whose node was lost.
+   by the page of another core member that shows a pass, and by nobody else: that is where a reader comes from whose
+   node was lost.
 3. Where the API listens beyond loopback, everything but the page itself, signing in and /healthz needs a token. The
    chat opens to a pass too, which a member gave to one of its own sessions, unless that member was revoked since.
 4. Invite, nightly, revoke and rotate need the admin token, everywhere.
@@ -20,7 +21,6 @@ import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -29,6 +29,7 @@ from tarsd.api.messages import PASS_PREFIX
 from tarsd.api.peers import is_loopback, member_origins
 from tarsd.api.services import SERVICES, SETTINGS, ApiServices
 from tarsd.errors import NotAllowed
+from tarsd.gossip.member import State
 
 COOKIE = "tarsd_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -57,7 +58,6 @@ class TokenNeeded(NotAllowed):
     """No token, or a wrong one: signing in helps (401), whereas a plain `NotAllowed` is final (403)."""
 
 
-@lru_cache(maxsize=256)
 def split_authority(authority: str) -> tuple[str, str]:
     """Return (host name or address in lower case without brackets, port or "") of a Host header."""
     try:
@@ -114,7 +114,7 @@ def _holds_pass(request: web.Request, services: ApiServices) -> bool:
     passes = [word.strip().removeprefix(PASS_PREFIX) for word in shown if word.strip().startswith(PASS_PREFIX)]
     now = time.monotonic()
     givers = {services.passes.giver_of(secret, now) for secret in passes[:MAX_PASSES]} - {None}
-    trusted = {member.node for member in services.members() if str(member.state) != "revoked"}
+    trusted = {member.node for member in services.members() if member.state is not State.REVOKED}
     return not givers.isdisjoint(trusted)
 
 
@@ -134,7 +134,7 @@ def check(request: web.Request) -> None:
     if upgrades or request.method not in SAFE_METHODS:
         origin = request.headers.get("Origin")
         ours = origin_is_ours(origin, request.scheme, authority, settings.allowed_hosts)
-        if not ours and not _comes_from_a_member(request, services):
+        if not ours and not (_comes_from_a_member(request, services) and _holds_pass(request, services)):
             raise NotAllowed(f"Origin: {origin!r} is not this node's own page")
     admin = _holds(request, services.admin_token)
     if request.path in ADMIN_PATHS and not admin:

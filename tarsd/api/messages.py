@@ -9,11 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from tarsd.host.events import Event
+from tarsd.host.events import MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event
 from tarsd.names import ConversationId
 
-MAX_QUESTION_CHARACTERS = 32_000
-MAX_SHOWN_CHARACTERS = 128_000
 MAX_SOURCES = 32
 MAX_TURNS = 8
 MAX_TURN_CHARACTERS = 8_000

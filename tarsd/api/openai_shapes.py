@@ -18,11 +18,10 @@ from msgspec import Meta
 
 from tarsd.api.replies import FieldError
 from tarsd.calls import ChatRequest, Message, Turn, Usage
-from tarsd.host.events import Question, Source
+from tarsd.host.events import DEFAULT_MAX_TOKENS, Question, Source
 
 ASSISTANT = "tars"
 MAX_MESSAGES = 512
-DEFAULT_MAX_TOKENS = 512
 
 
 class Part(msgspec.Struct, frozen=True):

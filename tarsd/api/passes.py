@@ -2,7 +2,8 @@
 
 Rules
 1. The peers that can take people are told the hashes of all passes in force, as soon as there is a new one or a peer
-   came, and again before they end. What one peer does not take is told again soon; the others do not wait for it.
+   came, and again before they end. What one peer does not take is told again soon; the others do not wait for it, not
+   even with what is new meanwhile.
 2. A session that ends is not renewed: its pass opens the others for `passes.VALID_S` more, which is when it is needed.
 """
 
@@ -36,6 +37,8 @@ class Passes:
         self._services = services
         self._given: set[bytes] = set()
         self._told: _Told = {}
+        self._being_told: set[NodeId] = set()
+        self._again: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
 
     def give(self) -> str:
@@ -56,25 +59,27 @@ class Passes:
 
     async def run(self) -> None:
         """Tell the peers, until cancelled."""
-        while True:
-            self._news.clear()
-            wait_s = RENEW_S if await self._tell() else AGAIN_S
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._news.wait()
-            except TimeoutError:
-                self._told.clear()
+        loop = asyncio.get_running_loop()
+        renew_at = loop.time() + RENEW_S
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._news.clear()
+                if loop.time() >= renew_at:
+                    self._told.clear()
+                    renew_at = loop.time() + RENEW_S
+                if self._given:
+                    self._admit_here()
+                    for member in self._lacking():
+                        self._being_told.add(member.node)
+                        tasks.create_task(self._tell(member), name=f"passes to {member.name}")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(renew_at):
+                        await self._news.wait()
 
-    async def _tell(self) -> bool:
-        """Tell those who do not know; return whether everybody does now."""
-        if not self._given:
-            return True
-        self._admit_here()
-        lacking = [m for m in self._services.members() if _takes_people(m) and self._told.get(m.node) != m.generation]
-        for member in lacking:
-            self._told[member.node] = member.generation
-        taken = await asyncio.gather(*(self._tell_one(member) for member in lacking))
-        return all(taken)
+    def _lacking(self) -> list[Member]:
+        """Return who does not know all, but for those who are just being told."""
+        free = [m for m in self._services.members() if _takes_people(m) and m.node not in self._being_told]
+        return [m for m in free if self._told.get(m.node) != m.generation]
 
     def _admit_here(self) -> None:
         """A client that went elsewhere may come back when that one is lost."""
@@ -83,7 +88,24 @@ class Passes:
             now = time.monotonic()
             self._services.passes.admit(own, self._given, now + VALID_S, now)
 
-    async def _tell_one(self, member: Member) -> bool:
+    async def _tell(self, member: Member) -> None:
+        self._told[member.node] = member.generation
+        try:
+            taken = await self._is_taken(member)
+        finally:
+            self._being_told.discard(member.node)
+        if not taken:
+            self._told.pop(member.node, None)
+            if self._again is None:  # one for all: each look tries all again, and would else set off one more for each
+                self._again = asyncio.get_running_loop().call_later(AGAIN_S, self._look_again)
+        elif member.node in {lacking.node for lacking in self._lacking()}:
+            self._news.set()  # there is more since, or it started again
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._news.set()
+
+    async def _is_taken(self, member: Member) -> bool:
         request = calls.PassRequest(sorted(self._given), VALID_S)
         call = self._services.dispatch.call(calls.PASS, request, deadline_s=TELL_S, only=member.node)
         try:
@@ -92,7 +114,6 @@ class Passes:
                     return True
         except TarsdError as error:
             log.debug("%s does not take the passes: %s", member.name, error)
-        self._told.pop(member.node, None)
         return False
 
 

@@ -78,7 +78,9 @@ def peer_urls(members: Iterable[Member]) -> list[str]:
 
 def member_origins(members: Iterable[Member]) -> frozenset[str]:
     """Return the origins of the pages that core members serve (rule 3)."""
-    return frozenset(url for m in members if m.zone is Zone.CORE and str(m.state) != "revoked" for url in _origins(m))
+    return frozenset(
+        url for m in members if m.zone is Zone.CORE and m.state is not State.REVOKED for url in _origins(m)
+    )
 
 
 def _origins(member: Member) -> list[str]:

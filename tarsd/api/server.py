@@ -95,8 +95,9 @@ class ApiServer:
         self._address_file.unlink(missing_ok=True)
         self._unsubscribe()
         if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait({self._telling})
+            telling, self._telling = self._telling, None
+            telling.cancel()
+            await asyncio.wait({telling})
         self._happenings.close()
         await self._site.stop()
         await self._sockets.close(idle_only=True)
@@ -105,6 +106,11 @@ class ApiServer:
         await self._sockets.close(idle_only=False)
         await self._runner.cleanup()
         self._runner = self._site = None
+
+    def problem(self) -> str:
+        """Return which of its own tasks ended, which none may while it serves; "" = none."""
+        task = self._telling
+        return f"{task.get_name()} ended" if task is not None and task.done() else ""
 
     def _member_changed(self, member: Member) -> None:
         self._happenings.note(member)

@@ -205,6 +205,8 @@ class ChatConnection:
                             answer = event.answer
                         case TokenEvent():
                             shown.append(event.text)
+                        case ErrorEvent(name="Superseded"):
+                            shown.clear()  # the newer reader's exchange is the one that counts
                         case DoneEvent():
                             session.ended = Ended(answer, "".join(shown), event)
                     self._told_end = isinstance(event, DoneEvent | ErrorEvent)

@@ -7,12 +7,12 @@ import asyncio
 import signal
 import sys
 
-from tarsd.api.messages import MAX_QUESTION_CHARACTERS
 from tarsd.cli.answers import Printer, print_answer
 from tarsd.cli.client import ApiClient, target_of
 from tarsd.cli.language import Texts, texts_for
 from tarsd.cli.talk import Talk
 from tarsd.errors import InvalidInput
+from tarsd.host.events import MAX_QUESTION_CHARACTERS
 
 
 def ask(args: argparse.Namespace) -> int:

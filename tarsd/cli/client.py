@@ -11,7 +11,7 @@ import argparse
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,7 @@ CONNECT_S = 5.0
 SILENCE_S = 30.0
 HEARTBEAT_S = 10.0
 MAX_EVENT_BYTES = 4 * 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024  # a thousand members with all that they offer are one line
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -113,8 +114,11 @@ class ApiClient:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the objects of a response that has one a line; raises the error that ends it."""
         data = upload if upload is not None else _encoded(body)
-        async with self._request(method, path, body=data, length=upload_bytes, params=params) as response:
-            async for line in response.content:
+        async with (
+            self._request(method, path, body=data, length=upload_bytes, params=params) as response,
+            aclosing(_split(response.content)) as split,
+        ):
+            async for line in split:
                 if not line.strip():
                     continue  # a beat
                 item: dict[str, Any] = msgspec.json.decode(line)
@@ -190,6 +194,8 @@ class _Told:
         if isinstance(error, aiohttp.WSServerHandshakeError):
             refused = errors.NotAllowed if error.status in (401, 403) else errors.Unavailable
             raise refused(f"{self._url} refused the chat ({error.status})") from error
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            raise errors.Unavailable(f"{self._url}: its certificate is not trusted here") from error
         if isinstance(error, aiohttp.ClientConnectorError):
             raise errors.Unavailable(f"no node answers at {self._url}: is it running? (`tarsd run`)") from error
         if isinstance(error, aiohttp.InvalidURL):
@@ -200,6 +206,23 @@ class _Told:
 
 def _encoded(body: object) -> bytes | None:
     return None if body is None else msgspec.json.encode(body)
+
+
+async def _split(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Yield the lines of a body; raises `Unavailable` at one longer than `MAX_LINE_BYTES`.
+
+    The stream's own lines end at half a megabyte, with a `ValueError`.
+    """
+    held = bytearray()
+    async for piece in content.iter_any():
+        end, *others = piece.split(b"\n")
+        held += end
+        if len(held) > MAX_LINE_BYTES:
+            raise errors.Unavailable(f"a line of more than {MAX_LINE_BYTES} bytes came: is it a tarsd node?")
+        for begin in others:
+            yield bytes(held)
+            held = bytearray(begin)
+    yield bytes(held)
 
 
 async def _error_in(response: aiohttp.ClientResponse) -> errors.TarsdError:

@@ -16,7 +16,6 @@ import msgspec
 
 from tarsd import errors
 from tarsd.api.messages import (
-    MAX_SHOWN_CHARACTERS,
     MAX_TURN_CHARACTERS,
     Ask,
     PastTurn,
@@ -24,7 +23,15 @@ from tarsd.api.messages import (
     StoppedEvent,
     ToReader,
 )
-from tarsd.host.events import AnswerEvent, DoneEvent, ErrorEvent, Source, SourcesEvent, TokenEvent
+from tarsd.host.events import (
+    MAX_SHOWN_CHARACTERS,
+    AnswerEvent,
+    DoneEvent,
+    ErrorEvent,
+    Source,
+    SourcesEvent,
+    TokenEvent,
+)
 
 
 class Exchange:

@@ -200,6 +200,9 @@ class Talk:
         if line is None or session is None:
             raise errors.PeerLost("the connection was lost")
         if line.asked is not exchange:
+            if self._stopping.is_set():  # it came while there was no node to tell: rule 4
+                exchange.over = True
+                return StoppedEvent()
             line.asked = exchange
             await line.send(exchange.message(self._conversation, with_turns=self._tell_turns))
             self._tell_turns = False
@@ -226,6 +229,8 @@ class Talk:
             for url in candidates:
                 if self._stopping.is_set():
                     return None
+                if time.monotonic() - (exchange.lost_at or 0.0) > GIVE_UP_S:
+                    raise why
                 with contextlib.suppress(errors.TarsdError):
                     await self._join(url, JOIN_S)
                     return MovedEvent(lost, self.node)

@@ -132,7 +132,9 @@ class Call(Generic[ItemT]):
     def _next_items(self) -> AsyncGenerator[ItemT, None]:
         """Return the items of who is asked next: a rival that is at it already, or the next candidate."""
         rival, self._rival = self._rival, None
-        if rival is not None and rival.is_running:
+        if rival is not None and rival.error is not None:
+            self._failed.append(rival.error)
+        elif rival is not None:
             self.member = rival.member
             if rival.has_begun:
                 self._settle()
@@ -230,6 +232,8 @@ class Call(Generic[ItemT]):
         if not at_once and self._spec is calls.CHAT:
             found = [member for member in found if self._dispatch.is_free(member, self._spec.name)]
         if found and self._dispatch.budget.take(self._dispatch.now(), urgent=at_once):
+            if self._rival is not None and self._rival.error is not None:
+                self._failed.append(self._rival.error)
             self._rival = Rival(self._attempt(found[0]), self._rival_began)
             self._dispatch.hedged(found[0], self._spec.name, self._asked_at, self._headers.trace)
 

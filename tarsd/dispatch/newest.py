@@ -77,9 +77,11 @@ class _Stream(Generic[ItemT]):
         """Close the source wherever it is."""
         self.has_ended = True
         if self._waiting is None:
-            await self._items.aclose()  # its reader is busy with an item; the source need not wait for it
-            return
-        self._waiting.reschedule(asyncio.get_running_loop().time())
+            with contextlib.suppress(RuntimeError):  # its reader is closing it already
+                await self._items.aclose()  # its reader is busy with an item; the source need not wait for it
+                return
+        else:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self.closed.wait()

@@ -69,7 +69,7 @@ class RepetitionFilter:
         self._whole = partial.lstrip()
         self._bare = self._whole.rstrip()
         self._may_repeat = len(self._bare) >= SHORTEST_REPETITION
-        self._ends_in_space = partial.endswith(" ")
+        self._ends_in_space = partial.endswith(" ") and not partial[:-1].endswith((" ", "\n", "\t"))
         self._held = ""
         self._open = bool(partial)
 
@@ -91,7 +91,8 @@ class RepetitionFilter:
             return begun[len(self._whole) :]
         if self._may_repeat and begun.startswith(self._bare):
             return begun[len(self._bare) :].lstrip()  # it repeats all but the white space that is shown already
-        return held[1:] if self._ends_in_space and held.startswith(" ") else held
+        trimmed = self._ends_in_space and held.startswith(" ") and not held.startswith("  ")
+        return held[1:] if trimmed else held
 
 
 def _overlap(text: str, stop: str) -> int:

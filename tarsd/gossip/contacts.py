@@ -10,6 +10,8 @@ Rules
    those who probe it. The others it knows by introduction, and greets when it needs them.
 5. Where a seed lives is greeted until somebody answers, and again whenever nobody alive is at that address.
 6. A revoked node is not looked for.
+7. Anybody on the LAN can announce names. Of many that are only announced, those that ten contacts did not find are
+   forgotten; a few are looked for for ever, as rule 1 says.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ HOUR_S = 3600.0
 RARELY_S = 60.0
 HINT_GAP_S = 0.2
 SEEDS_EVERY_S = 5.0
+HINTS_KEPT = 16  # hints; of more than these, whoever did not answer is dropped
+HINT_TRIES = 10
 RATION_S = 0.5  # between two contacts of a node in a large cluster
 COMPANY_EVERY_S = 0.5
 COMPANY_AT_ONCE = 4  # greetings: each is a TLS handshake on both sides
@@ -129,6 +133,10 @@ class Contacts:
             self._prober.ping(peer, now, everywhere=True)
         is_old = peer.met and now - peer.since > HOUR_S
         self._prober.greet(peer, now, f"it is {peer.state}", gap_s=RARELY_S if is_old else FIRST_DELAY_S / 2)
+        peer.failed_contacts += peer.is_hint
+        if peer.is_hint and peer.failed_contacts > HINT_TRIES and len(self._roster.hints()) > HINTS_KEPT:
+            self._roster.forget(peer)
+            return
         grown_s = peer.contact_delay_s * 2 if peer.contact_delay_s else FIRST_DELAY_S
         peer.contact_delay_s = min(grown_s, longest_s) if not peer.met else longest_s
         peer.next_contact = now + peer.contact_delay_s * self._roster.rng.uniform(1 - JITTER, 1 + JITTER)

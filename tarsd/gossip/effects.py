@@ -24,11 +24,15 @@ class Poke(NamedTuple):
 
 
 class Greet(NamedTuple):
-    """Say hello over TLS at `addresses`, until one answers; `node` is None where nobody knows who lives there."""
+    """Say hello over TLS at `addresses`, until one answers; `node` is None where nobody knows who lives there.
+
+    `is_hint`: there may be no such node, somebody only announced it; others go first.
+    """
 
     node: NodeId | None
     addresses: tuple[Address, ...]
     why: str
+    is_hint: bool = False
 
 
 class Agree(NamedTuple):

@@ -22,6 +22,7 @@ from tarsd.names import NodeId
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # guards sockets and CPU: each is a TLS handshake
+HINTS_AT_ONCE = AT_ONCE // 2  # false names on the LAN must not hold up those who are known
 GREETING_S = 3.0
 STAGGER_S = 0.2  # an address that has not answered by then gets company by the next one
 
@@ -37,14 +38,16 @@ class Errands:
         self._hello = hello
         self._table = table
         self._is_ours = is_ours
-        self._out: set[tuple[NodeId | None, tuple[Address, ...]]] = set()
+        self._out: dict[tuple[NodeId | None, tuple[Address, ...]], bool] = {}  # whether it goes to a hint
 
     def begin(self, greet: Greet) -> bool:
         """Whether this greeting may go out now; if so, `run` it. Else it is dropped: the core asks again."""
         errand = (greet.node, greet.addresses)
         if errand in self._out or len(self._out) >= AT_ONCE:
             return False
-        self._out.add(errand)
+        if greet.is_hint and sum(self._out.values()) >= HINTS_AT_ONCE:
+            return False
+        self._out[errand] = greet.is_hint
         return True
 
     async def run(self, greet: Greet, station: Station, carry: Carry) -> None:
@@ -57,7 +60,7 @@ class Errands:
                     return
             carry(station.greeting_failed(greet.node, time.monotonic()))
         finally:
-            self._out.discard((greet.node, greet.addresses))
+            self._out.pop((greet.node, greet.addresses), None)
 
     async def _answers(self, greet: Greet, station: Station) -> AsyncGenerator[list[Order], None]:
         """Yield what follows from each answer, as they come; closing it stops the others."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tarsd.gossip.contacts import Contacts
 from tarsd.gossip.effects import Agree, Alarm, KeepGeneration, Remember
-from tarsd.gossip.hearsay import Hearsay
+from tarsd.gossip.hearsay import AHEAD, Hearsay
 from tarsd.gossip.introductions import Introductions
 from tarsd.gossip.member import Address, State
 from tarsd.gossip.messages import (
@@ -31,7 +31,7 @@ from tarsd.gossip.messages import (
     Known,
     Word,
 )
-from tarsd.gossip.peer import WORDS, Peer
+from tarsd.gossip.peer import NEVER, WORDS, Peer
 from tarsd.gossip.prober import Prober
 from tarsd.gossip.repair import Repair
 from tarsd.gossip.revocations import News
@@ -41,7 +41,9 @@ from tarsd.names import NodeId, NodeName, Zone
 
 ALARM_EVERY_S = 3600.0
 ALARMS_MAX = 256  # guards memory
-GENERATION_MAX = 0xFFFF_0000  # a peer that claims to have seen more is lying; leaves room to count on
+GENERATION_MAX = 0xFFFF_0000  # a lie or a damaged file: nobody starts so often
+OUTGROW_EVERY_S = 5.0  # each is told to everybody by a greeting
+OUTGROW_BY = 1 << 16  # starts that a lost disk forgot; a higher number is a lie, and few of them would use up all
 
 CLONE = "clone"
 OLD = "generation"
@@ -86,6 +88,7 @@ class Greetings:
         self._contacts = contacts
         self._introductions = introductions
         self._alarms: dict[str, float] = {}
+        self._outgrown_at = NEVER
         self.port = 0
 
     # --- what we say --------------------------------------------------------------------------------------------
@@ -184,6 +187,9 @@ class Greetings:
         is_new_boot = not peer.met or is_other_boot
         was_known = peer.known and not is_other_boot
         peer.name, peer.zone = greeter.name, greeter.zone
+        if peer.incarnation > hello.incarnation + AHEAD:
+            peer.incarnation = hello.incarnation  # its introducer made that up
+        peer.accused_at = min(peer.accused_at, hello.incarnation)  # at more nobody can have accused it
         peer.renew(hello.boot, hello.generation, hello.incarnation, hello.signing_key)
         self._roster.effect(Agree(peer.node, hello.boot, hello.exchange_key, hello.epoch))
         self._place(peer, greeter.host, hello, is_new_boot)
@@ -241,8 +247,13 @@ class Greetings:
     def _outgrow(self, believed: Believed, greeter: Greeter, now: float) -> None:
         """Others know a later boot of us than our disk does: count on from there (rule 2)."""
         me = self._roster.me
-        if not me.generation <= believed.generation < GENERATION_MAX:
+        if not me.generation <= believed.generation < GENERATION_MAX - 1 or now - self._outgrown_at < OUTGROW_EVERY_S:
             return
+        if believed.generation - me.generation > OUTGROW_BY:
+            text = f"{greeter.name} claims that this node was started {believed.generation} times; not believed"
+            self._alarm(text, now)
+            return
+        self._outgrown_at = now
         me.generation, me.incarnation = believed.generation + 1, 0
         wanted = {fact.key: fact.value for fact in me.facts.since(me.raw, 0).facts if fact.value}
         me.facts = me.facts.changed_to(me.raw, wanted, me.generation, me.notary)

@@ -8,8 +8,12 @@ Rules
    large cluster it may be an introduction.
 4. SUSPECT is not adopted while we hear the member ourselves; the member is pinged with it at once, so that it refutes
    or the kernel tells us that it is true. Who said so counts when we stop hearing it, too.
-5. DEAD from a third party about a member heard within 5 s is verified first; unheard, it becomes SUSPECT here.
-6. A claim against ourselves is refuted with a higher incarnation, at once.
+5. DEAD from a third party is never believed unasked: the teller counts as an accuser, and the member is asked itself
+   (`Prober.check`). Silent, it is buried; else it is told of the rumour, and refutes it.
+6. A claim against ourselves is refuted with a higher incarnation, at once. Nobody but us raises ours: of a number that
+   we never said we only repeat the one that is true.
+7. An accusation at a number that we have not heard of: the accused is greeted, and its own number counts (`greetings`).
+   One far ahead is not believed at all.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.suspicion import WANTED_ACCUSERS
 from tarsd.gossip.verdicts import Verdicts
 
-VERIFY_IF_HEARD_S = 5.0
+AHEAD = 1000  # refutations that we may have missed; beyond it a number is made up
 INCARNATION_MAX = 0xFFFF_0000  # nobody gets there honestly; leaves room to count on
 
 
@@ -69,8 +73,8 @@ class Hearsay:
         me = self._roster.me
         if generation != me.generation or word is Word.ALIVE or me.leaving:
             return False
-        if incarnation < me.incarnation:
-            # Refuted already, but our word did not get there.
+        if incarnation != me.incarnation:
+            # Refuted already, but our word did not get there; or a lie, which would use up the numbers if we followed.
             self._whispers.remind(me.claim())
             return False
         me.incarnation = incarnation + 1
@@ -95,6 +99,11 @@ class Hearsay:
             return
         if claim.generation < peer.generation or claim.incarnation < peer.incarnation:
             return
+        if claim.word in (Word.SUSPECT, Word.DEAD) and claim.incarnation > peer.incarnation:
+            if peer.met or claim.incarnation > peer.incarnation + AHEAD:
+                self._prober.greet(peer, now, f"{teller.name} speaks of it by a number that we do not know")
+            if claim.incarnation > peer.incarnation + AHEAD:
+                return
         match claim.word:
             case Word.ALIVE:
                 self._alive(peer, claim, now)
@@ -141,13 +150,9 @@ class Hearsay:
         peer.accused_at = max(peer.accused_at, claim.incarnation)
         if peer.state in (State.DEAD, State.LEFT):
             return
-        if now - peer.heard_at < VERIFY_IF_HEARD_S:
-            if peer.state is State.SUSPECT:
-                self._suspect(peer, claim, now)
-            self._prober.verify(peer, now, f"{teller.name} says it is dead", claim.by)
-            return
-        self._verdicts.bury(peer, now, f"{teller.name} says it is dead")
-        self._whispers.tell(claim)
+        if peer.suspicion and peer.suspicion.accuse(claim.by):
+            self._whispers.tell(claim)
+        self._prober.check(peer, now, f"{teller.name} says it is dead", claim)
 
     def _left(self, peer: Peer, claim: Claim, now: float) -> None:
         if peer.state is not State.LEFT and self._proven(peer, claim):

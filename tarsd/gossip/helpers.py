@@ -4,13 +4,14 @@ Rules
 1. Who does not hear a member asks some others, at random, to ping it; a helper that never met it greets it instead.
 2. A helper says Vouch as soon as it hears the target itself, or Nack after 400 ms: then the link of who asked works.
 3. Of all the helpers asked about one member none speaks within 1 s: then the trouble may be ours (`stall`).
-4. A helper does at most 64 favours at a time, and one for each pair of target and asker.
+4. Only what was asked for counts, of whom it was asked, once.
+5. A helper does at most 64 favours at a time, and one for each pair of target and asker.
 Sources: SWIM, section 3.1; Lifeguard (nacks).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tarsd.gossip.member import State
 from tarsd.gossip.messages import Nack, PingRequest, Vouch
@@ -23,6 +24,14 @@ FAVOUR_S = 0.4
 HELPERS_S = 1.0
 FAVOURS_MAX = 64  # guards against being made to ping the world
 GREET_GAP_S = 0.4
+
+
+class Asked(NamedTuple):
+    """What this node asked about one member."""
+
+    until: float
+    spoke: bool  # one of the helpers did
+    silent: set[NodeId]  # those who owe a word
 
 
 class Pinger(Protocol):
@@ -46,7 +55,7 @@ class Helpers:
         self._ping = ping
         self._greet = greet
         self._favours: dict[tuple[NodeId, NodeId], tuple[int, float]] = {}  # (target, asker) -> its number, until
-        self._asked: dict[bytes, tuple[float, bool]] = {}  # target -> until, whether one of the helpers spoke
+        self._asked: dict[bytes, Asked] = {}  # by the target
 
     @property
     def is_busy(self) -> bool:
@@ -60,10 +69,10 @@ class Helpers:
                 del self._favours[target, asker]
                 if asker in self._roster.peers:
                     self._roster.send(self._roster.peers[asker], Nack(seq, bytes.fromhex(target)))
-        for raw, (until, spoke) in list(self._asked.items()):
-            if now >= until:
+        for raw, asked in list(self._asked.items()):
+            if now >= asked.until:
                 del self._asked[raw]
-                if not spoke:
+                if not asked.spoke:
                     self._roster.health.worse()
 
     def stalled(self) -> None:
@@ -76,9 +85,11 @@ class Helpers:
         wanted = self._roster.tuning.indirect_probes
         some = self._roster.sample(self._roster.alive(), 4 * wanted + 4)  # more than are wanted: not all will do
         able = [other for other in some if other is not peer and not other.doubted]
-        for helper in self._roster.sample(able, wanted):
+        helpers = self._roster.sample(able, wanted)
+        for helper in helpers:
             self._roster.send(helper, PingRequest(seq, peer.raw))
-            self._asked[peer.raw] = (now + HELPERS_S, False)
+        if helpers:
+            self._asked[peer.raw] = Asked(now + HELPERS_S, False, {helper.node for helper in helpers})
 
     def requested(self, asker: Peer, request: PingRequest, now: float) -> None:
         """Do a favour."""
@@ -104,18 +115,24 @@ class Helpers:
             if asker in self._roster.peers:
                 self._roster.send(self._roster.peers[asker], Vouch(seq, peer.raw))
 
-    def vouched(self, vouch: Vouch, now: float) -> None:
+    def vouched(self, helper: Peer, vouch: Vouch, now: float) -> None:
         """A helper has heard the member that we do not hear."""
-        self._spoke(vouch.target)
+        if not self._was_asked(helper, vouch.target):
+            return
         peer = self._roster.by_raw.get(vouch.target)
         if peer and peer.state in (State.ALIVE, State.SUSPECT):
             self._verdicts.vouched(peer, now, "only others hear it", by_helper=True)
 
-    def declined(self, nack: Nack) -> None:
+    def declined(self, helper: Peer, nack: Nack) -> None:
         """A helper has not heard the target either, but it got our request."""
-        self._spoke(nack.target)
-        self._roster.health.better()
+        if self._was_asked(helper, nack.target):
+            self._roster.health.better()
 
-    def _spoke(self, target: bytes) -> None:
-        if target in self._asked:
-            self._asked[target] = (self._asked[target][0], True)
+    def _was_asked(self, helper: Peer, target: bytes) -> bool:
+        """Whether we wait for the word of this helper (rule 4); from now on it has spoken."""
+        asked = self._asked.get(target)
+        if asked is None or helper.node not in asked.silent:
+            return False
+        asked.silent.discard(helper.node)
+        self._asked[target] = asked._replace(spoke=True)
+        return True

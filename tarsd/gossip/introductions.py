@@ -6,7 +6,8 @@ Rules
    (ALIVE, LEFT, its facts) can be checked, and it counts as present; but it has no zone, and gets no work before we
    have seen its certificate ourselves.
 3. What we saw ourselves stands against any introduction: a newer boot of one we met is greeted, not believed.
-4. Where two introductions of one boot differ, one of the tellers is wrong: the node is greeted, and decides it.
+4. That one never met is gone is treated as a rumour of its death is: it is asked itself.
+   Where two introductions of one boot differ, one of the tellers is wrong: the node is greeted, and decides it.
 5. Who lets a new boot in introduces it to the others.
 """
 
@@ -74,6 +75,8 @@ class Introductions:
     def _compare(self, peer: Peer, told: Known, teller: str, now: float) -> None:
         if peer.introduced and (told.boot, told.signing_key) != (peer.boot, peer.signing_key):
             self._prober.greet(peer, now, f"{teller} introduces it with another key")
+        elif peer.introduced and told.word in (Word.DEAD, Word.LEFT) and told.incarnation >= peer.incarnation:
+            self._prober.check(peer, now, f"{teller} says it is gone")
 
     def _admit(self, peer: Peer, told: Known, teller: str, now: float) -> None:
         is_news = peer.state is not STATES[told.word] or not peer.introduced
@@ -85,3 +88,5 @@ class Introductions:
         peer.hint(addresses)
         if is_news:
             self._roster.set_state(peer, STATES[told.word], now, f"{teller} told of it")
+        else:
+            self._roster.changed(peer, now)  # another boot counts otherwise in the state hash

@@ -295,9 +295,9 @@ class Membership:
             case PingRequest():
                 self._prober.helpers.requested(peer, message, now)
             case Vouch():
-                self._prober.helpers.vouched(message, now)
+                self._prober.helpers.vouched(peer, message, now)
             case Nack():
-                self._prober.helpers.declined(message)
+                self._prober.helpers.declined(peer, message)
             case Rumours():
                 self._hearsay.hear(message.claims, peer, now)
             case Digest():

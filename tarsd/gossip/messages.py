@@ -37,7 +37,8 @@ Packed = Annotated[bytes, Meta(min_length=LOAD_BYTES, max_length=LOAD_BYTES)]
 Text = Annotated[str, Meta(max_length=255)]
 FactKey = Annotated[str, Meta(min_length=1, max_length=MAX_FACT_KEY)]
 FactValue = Annotated[bytes, Meta(max_length=MAX_FACT_VALUE_BYTES)]
-WireAddress = tuple[Text, Annotated[int, Meta(ge=1, le=65535)]]
+Host = Annotated[str, Meta(max_length=64)]  # IPv6 in full with an interface has 55; a card must fit a datagram
+WireAddress = tuple[Host, Annotated[int, Meta(ge=1, le=65535)]]
 
 
 class Word(IntEnum):

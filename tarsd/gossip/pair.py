@@ -4,7 +4,8 @@ Rules
 1. A key has an epoch, one more than the key before it (modulo 256). A replaced key goes on opening for `OVERLAP_S`, for
    what is on its way and for whoever has not heard of the new one; then it is dropped, and its sessions with it.
 2. One seals with the peer's newest key that one knows, and with the own key that the peer has shown to know by sealing
-   for it. So neither end has to wait for the other, and no datagram is lost in a rotation, not even when both rotate.
+   for it; before it has, with the newest that a greeting told. So neither end has to wait for the other, and no
+   datagram is lost in a rotation, not even when both rotate.
 3. Within one boot of a peer an epoch has one key and epochs go up only: no session is ever derived a second time, which
    would count from 1 again under the same key.
 Source: WireGuard's paper, section 6.2 (a responder sends under the new key only when the initiator has).
@@ -95,6 +96,8 @@ class Pair:
         self.node = node
         self.boot = peer.boot
         self.shown: int | None = None  # the newest of our epochs that the peer has sealed for
+        self.unproven = False  # `shown` is only what the peer may know at best
+        self.in_doubt = False  # it greeted us, but whether it was told our newest key is not certain
         self._own, self._peer, self._keys = own, peer, keys
         self._epoch, self._learned_at = epoch, -math.inf
         self._peer_keys = {epoch: PeerKey(public_key)}
@@ -103,6 +106,13 @@ class Pair:
 
     def learn(self, public_key: bytes, epoch: int, now: float) -> None:
         """Take the key that a greeting of the same boot brought; raises `WireError` for an unusable one."""
+        self._take(public_key, epoch, now)
+        if self.unproven:
+            # A greeting goes both ways: it knows our key of now, and perhaps none that was replaced during a cut.
+            self.shown, self.unproven, self.in_doubt = None, False, True
+            self._sealing = self._session(self._sealing_epoch(), self._epoch)
+
+    def _take(self, public_key: bytes, epoch: int, now: float) -> None:
         known = self._peer_keys.get(epoch)
         if known is not None and known.key != public_key:
             raise WireError(f"{self.node} has two keys for epoch {epoch}")
@@ -129,7 +139,12 @@ class Pair:
     def expect_renewal(self) -> None:
         """Our key is about to be replaced: who has not sealed for us yet knows the one of now, at best."""
         if self.shown is None:
-            self.shown = self._keys.epoch
+            self.shown, self.unproven = self._keys.epoch, True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer is not known to have our newest key."""
+        return self.in_doubt if self.shown is None else self.shown != self._keys.epoch
 
     def seal(self, message: bytes) -> bytes | None:
         """Return the datagram that carries `message`; None when the key has sealed all that it may."""
@@ -139,12 +154,13 @@ class Pair:
         """Return the message, or None where it is forged, a replay, or under keys that we do not hold."""
         session = self._sessions.get(header.epochs) or self._told_session(header.epochs)
         message = session.open(header, datagram) if session else None
-        if session and message is not None and session.own_epoch != self.shown:
+        if session and message is not None and (session.own_epoch != self.shown or self.unproven):
             self._was_shown(session.own_epoch)
         return message
 
     def _was_shown(self, epoch: int) -> None:
-        if self.shown is None or is_newer(epoch, self.shown):
+        was_unproven, self.unproven, self.in_doubt = self.unproven, False, False
+        if self.shown is None or was_unproven or is_newer(epoch, self.shown):
             self.shown = epoch
             self._sealing = self._session(epoch, self._epoch)
 

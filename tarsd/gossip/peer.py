@@ -19,6 +19,7 @@ from tarsd.names import NodeId, NodeName, Zone
 
 NEVER = -math.inf
 STALE_LOAD_S = 3.0
+ONE_WAY_PINGS = 4  # one or two may be lost, and above 16 members the next ones come much later
 ONE_WAY_AFTER_S = 1.5  # our pings were not heard for so long, though theirs arrive
 UNSTABLE = 5.0  # points of `Flaps` beyond which people are told
 PAST_BOOTS = 8
@@ -36,10 +37,10 @@ class Peer:
     __slots__ = (
         "_flaps", "_path", "accused_at", "accusers", "addresses", "boot", "busy_until", "contact_delay_s", "counted",
         "died_at", "differs_since", "digest_delay_s", "doubted", "evidence_at", "expect_back_at", "facts",
-        "first_heard_at", "first_unheard_seq", "generation", "greeted_at", "heard_at", "heard_seq", "incarnation",
-        "introduced", "load", "load_at", "met", "name", "next_contact", "next_digest", "next_fast", "next_poke",
-        "next_round", "node", "past_boots", "proof", "raw", "reason", "signing_key", "silent_since", "since", "state",
-        "suspicion", "vouched_only", "zone",
+        "failed_contacts", "first_heard_at", "first_unheard_seq", "generation", "greeted_at", "heard_at", "heard_seq",
+        "incarnation", "introduced", "load", "load_at", "met", "name", "next_contact", "next_digest", "next_fast",
+        "next_poke", "next_round", "node", "past_boots", "proof", "raw", "reason", "refused_at", "signing_key",
+        "silent_since", "since", "state", "suspicion", "unheard", "unrefusable_until", "vouched_only", "zone",
     )  # fmt: skip
 
     def __init__(self, node: NodeId, now: float) -> None:
@@ -73,11 +74,14 @@ class Peer:
         self.heard_seq = 0  # the number of its last ping
         self.silent_since = now  # since when it does not confirm our pings, though it sends its own
         self.first_unheard_seq = 0
+        self.unheard = 0  # how many of our pings went out since the last that it confirmed
         # what we doubt
         self.doubted = False  # a whole round of tries went unanswered
         self.suspicion: Suspicion | None = None
         self.accusers: tuple[bytes, ...] = ()  # who suspects it, since we last had a sign of its life
         self.accused_at = -1  # we told others that its boot was suspect at this incarnation; it must learn of that
+        self.refused_at = NEVER  # the kernel said that nobody listens there, and it did not speak since
+        self.unrefusable_until = NEVER  # it spoke after such a word: whoever says it meanwhile is not believed
         self.busy_until = NEVER
         self.expect_back_at = NEVER
         self.died_at = NEVER
@@ -87,6 +91,7 @@ class Peer:
         self.next_fast = now
         self.next_contact = now
         self.contact_delay_s = 0.0
+        self.failed_contacts = 0  # of a hint
         self.greeted_at = NEVER
         self.differs_since: float | None = None  # its state hash is not ours
         self.next_digest = now
@@ -113,6 +118,7 @@ class Peer:
             self.past_boots = (*self.past_boots[-PAST_BOOTS + 1 :], self.boot)
         if self.boot != boot or self.generation != generation:
             self.facts, self.load, self.load_at = NO_FACTS, b"", NEVER
+            self.refused_at = self.unrefusable_until = NEVER
             self.heard_seq, self.accused_at, self.busy_until, self.expect_back_at = 0, -1, NEVER, NEVER
             self.incarnation, self.proof = incarnation, b""
         self.boot, self.generation, self.signing_key = boot, generation, signing_key
@@ -150,6 +156,11 @@ class Peer:
         return self.met or self.introduced
 
     @property
+    def is_hint(self) -> bool:
+        """Whether nobody vouched for it: neither was its certificate ever seen nor did a member introduce it."""
+        return self.zone is None and not self.introduced and self.state is not State.REVOKED
+
+    @property
     def here(self) -> bool:
         """Whether it counts as present: known, and alive or only suspect."""
         return (self.met or self.introduced) and self.state in (State.ALIVE, State.SUSPECT)
@@ -160,11 +171,11 @@ class Peer:
 
     def confirmed(self, now: float) -> None:
         """Our pings arrive there, or it is too early to say that they do not."""
-        self.first_unheard_seq, self.silent_since = 0, now
+        self.first_unheard_seq, self.silent_since, self.unheard = 0, now, 0
 
     def one_way(self, now: float) -> bool:
         """Whether only one of us hears the other."""
-        is_waiting = self.first_unheard_seq != 0 and now - self.silent_since > ONE_WAY_AFTER_S
+        is_waiting = self.unheard >= ONE_WAY_PINGS and now - self.silent_since > ONE_WAY_AFTER_S
         return (is_waiting and now - self.heard_at < 1.0) or (
             self.vouched_only and now - self.heard_at > ONE_WAY_AFTER_S
         )

@@ -13,6 +13,8 @@ Rules
    fewer.
 6. After a stall of our own, outstanding pings are void and nobody is accused for one T'.
 7. Who is accused by others though we hear it is pinged at once: so it learns of it, or we learn that it is true.
+8. Whom others call dead is asked itself: by pings where we met it, else by a greeting, which goes out already when it
+   has been suspect for some seconds. Unanswered for 1 s (1.5 s: a lost SYN comes again after one) it is buried.
 Sources: SWIM section 3; Lifeguard.
 """
 
@@ -20,12 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from tarsd.gossip.effects import Greet, Poke
 from tarsd.gossip.helpers import Helpers
 from tarsd.gossip.loads import Loads
 from tarsd.gossip.member import State
-from tarsd.gossip.messages import Ack, Ping
+from tarsd.gossip.messages import Ack, Claim, Ping
 from tarsd.gossip.peer import NEVER, Peer
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
@@ -38,7 +41,12 @@ VERIFY_S = 0.3  # a failed call or a stranger's DEAD is checked for so long
 KEEP_PING_S = 5.0  # a later answer is still proof of life, but measures nothing
 GREET_GAP_S = 1.0
 DOUBT_GAP_S = 0.4  # below T': where UDP is blocked, greetings over TCP are the pings
-GRACE_S = 2.0  # one never met may be buried by those who met it, or cleared by its own word; then we ask
+CHECK_S = 1.0  # fast pings unanswered for so long bear out that it is dead
+CHECK_GREETING_S = 1.5
+LONG_SILENT_S = 5.0  # where all ping all, whom we heard since is ours to judge: its own time runs out soon
+CHECKS_AT_ONCE = 8  # greetings: those never met get no work, so this can wait
+ASK_AGAIN_S = 4.0  # a greeting takes up to 3 s to fail
+NOT_REFUSED_S = 10.0  # an ICMP message is forged easily
 POKE_UP_TO = 10  # members; with more, somebody's ping finds a killed process as soon
 MEASURED = 20  # tries, before the loss of one way says more than that of our link
 
@@ -58,6 +66,15 @@ class Round:
         self.ends_at = now + interval_s * stretch
 
 
+class Check(NamedTuple):
+    """A third party's word that a member is dead, while we ask the member."""
+
+    peer: Peer
+    since: float
+    reason: str
+    claim: Claim | None  # to be passed on when it is true
+
+
 class Prober:
     """Pings, takes answers, and tells `Verdicts` what silence there is."""
 
@@ -69,8 +86,10 @@ class Prober:
         self._sent: dict[int, tuple[NodeId, float]] = {}  # oldest first
         self._doubts: dict[NodeId, Peer] = {}
         self._verifying: dict[NodeId, tuple[float, str, bytes | None]] = {}
+        self._checks: dict[NodeId, Check] = {}
         self._seq = roster.rng.randrange(1, 1 << 16)
         self._order: list[NodeId] = []
+        self._is_extra_turn = False
         self._next_turn = NEVER
         self._loads = Loads(roster)
         self.helpers = Helpers(roster, verdicts, self.ping, self.greet)
@@ -104,12 +123,15 @@ class Prober:
         for peer in list(self._roster.suspects.values()):
             self._press(peer, now)
         self._expire(now)
+        if self._checks:
+            self._check_all(now)
 
     def stalled(self, lag_s: float) -> None:
         """We were away: what was outstanding proves nothing (rule 6)."""
         self._rounds.clear()
         self.helpers.stalled()
         self._verifying.clear()
+        self._checks.clear()
         for peer in self._doubts.values():
             peer.doubted = False
         for peer in self._roster.suspects.values():
@@ -136,6 +158,14 @@ class Prober:
         return self._next_in_turn()
 
     def _next_in_turn(self) -> list[Peer]:
+        """Return who is next; every other turn is for those that only helpers hear: is our own way open again?"""
+        self._is_extra_turn = not self._is_extra_turn
+        only_vouched = self._roster.only_vouched
+        while only_vouched and self._is_extra_turn:
+            unheard = only_vouched.pop(next(iter(only_vouched)))
+            if unheard.vouched_only and unheard.met and unheard.state is State.ALIVE:
+                only_vouched[unheard.node] = unheard  # the next ones have their turn before it
+                return [unheard]
         for _ in range(len(self._order) + 1):
             if not self._order:
                 self._order = [peer.node for peer in self._roster.alive()]
@@ -197,8 +227,9 @@ class Prober:
         if peer.met and quiet_s >= SILENCE_S * self._roster.health.stretch:
             self._verdicts.join(peer, now)
         self._verdicts.tick(peer, now)
-        if not peer.met and peer.suspicion and now >= peer.suspicion.deadline + GRACE_S:
-            self.greet(peer, now, "others suspected it, and nothing was heard since", gap_s=DOUBT_GAP_S * 10)
+        if not peer.met and peer.suspicion and now >= peer.next_fast:
+            peer.next_fast = now + ASK_AGAIN_S
+            self.greet(peer, now, "others suspect it, and it did not refute")
         if peer.state is State.SUSPECT and peer.met and now >= peer.next_fast:
             crowd = max(1.0, len(self._roster.alive()) / self._roster.tuning.mesh_up_to)
             peer.next_fast = max(peer.next_fast + FAST_EVERY_S * crowd, now)  # in step, though ticks are coarse
@@ -226,6 +257,7 @@ class Prober:
         self._sent[self._seq] = (peer.node, now)
         if not peer.first_unheard_seq:
             peer.first_unheard_seq, peer.silent_since = self._seq, now
+        peer.unheard += 1
         me = self._roster.me
         claims = self._whispers.for_receiver(peer)
         ping = Ping(self._seq, me.packed_load, self._roster.state_hash(), peer.heard_seq, claims)
@@ -255,6 +287,8 @@ class Prober:
     def heard(self, peer: Peer, now: float) -> None:
         """A member spoke to us itself: tell those who asked after it, and what it says of itself in `loads`."""
         self._verdicts.heard(peer, now)
+        if peer.refused_at > NEVER:
+            peer.refused_at, peer.unrefusable_until = NEVER, now + NOT_REFUSED_S
         self.helpers.heard(peer)
         if peer.accused_at >= peer.incarnation:
             self.warn(peer, now)  # it lives, but others may have been told otherwise: only its own word clears that
@@ -266,8 +300,9 @@ class Prober:
     # --- evidence from elsewhere ------------------------------------------------------------------------------
 
     def refused(self, peer: Peer, now: float) -> None:
-        """The kernel says that nobody listens at its address (rule 4)."""
-        if self._roster.health.may_accuse(now):
+        """The kernel says that nobody listens at its address (rule 4); where that was false, it has to wait."""
+        if self._roster.health.may_accuse(now) and now >= peer.unrefusable_until:
+            peer.refused_at = now
             self._verdicts.suspect(peer, now, "nobody listens at its port")
 
     def verify(self, peer: Peer, now: float, reason: str, by: bytes | None = None) -> None:
@@ -279,6 +314,42 @@ class Prober:
             self._start(peer, now)
             self._rounds[peer.node].tries_left = max(3, peer.path.tries)
             self._rounds[peer.node].spacing_s = min(VERIFY_S / 4, self._rounds[peer.node].spacing_s)
+
+    def check(self, peer: Peer, now: float, reason: str, claim: Claim | None = None) -> None:
+        """Ask a member itself whether it is dead, as others say (rule 8)."""
+        by = claim.by if claim else None
+        if peer.met and now - peer.evidence_at < SILENCE_S:
+            self.verify(peer, now, reason, by)
+        else:
+            self._verdicts.suspect(peer, now, reason, by)
+        if peer.node not in self._checks:
+            self._checks[peer.node] = Check(peer, now, reason, claim)
+
+    def _check_all(self, now: float) -> None:
+        asked = sum(not check.peer.met and check.peer.greeted_at >= check.peer.since for check in self._checks.values())
+        for node, check in list(self._checks.items()):
+            peer = check.peer
+            if peer.state is not State.SUSPECT and node not in self._verifying:
+                del self._checks[node]
+            elif peer.state is not State.SUSPECT or now < peer.busy_until or not self._roster.health.may_accuse(now):
+                continue
+            elif not peer.met and peer.addresses and peer.greeted_at < peer.since:
+                if asked < CHECKS_AT_ONCE:
+                    asked += 1
+                    self.greet(peer, now, check.reason, gap_s=0.0)
+            elif self._is_borne_out(check, now):
+                del self._checks[node]
+                self._verdicts.bury(peer, now, check.reason)
+                if check.claim:
+                    self._whispers.tell(check.claim)
+
+    def _is_borne_out(self, check: Check, now: float) -> bool:
+        """Whether the member was asked for long enough, and said nothing; a suspect is being asked anyway."""
+        peer = check.peer
+        if peer.met:
+            is_silent = self._roster.is_large or now - peer.evidence_at >= LONG_SILENT_S
+            return is_silent and now - peer.since >= CHECK_S
+        return now - (peer.greeted_at if peer.addresses else check.since) >= CHECK_GREETING_S
 
     def warn(self, peer: Peer, now: float) -> None:
         """Others accuse a member that we hear: ping it, with the accusation in the ping (rule 7)."""
@@ -294,4 +365,4 @@ class Prober:
         """Ask for a greeting over TCP, at most once in `gap_s`."""
         if peer.addresses and now - peer.greeted_at >= gap_s and peer.state is not State.REVOKED:
             peer.greeted_at = now
-            self._roster.effect(Greet(peer.node, tuple(peer.addresses), why))
+            self._roster.effect(Greet(peer.node, tuple(peer.addresses), why, peer.is_hint))

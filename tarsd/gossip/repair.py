@@ -2,6 +2,7 @@
 
 Rules
 1. A change is sent at once to up to 16 members. In a large cluster whoever learns something by it passes it on to 5.
+   Whom that missed is told by the next who notices: what was news here within 5 s goes to whoever differs.
 2. Each ping and answer carries 8 bytes of state hash. Where two differ for 1 s, a digest is sent; the receiver answers
    with what the sender lacks, and asks for what it lacks itself.
 3. A digest that did not help is followed by the next one later and later, up to 30 s; after 5 s of difference, or
@@ -23,6 +24,9 @@ from tarsd.gossip.revocations import News
 from tarsd.gossip.roster import Roster
 
 PUSH_TO = 16
+FRESH_S = 5.0
+FRESH_MAX = 16
+FRESH_AT_ONCE = 2  # of these, to one who differs: a quarter of a second later it differs still, or no more
 DIFFERS_S = 1.0
 GREET_AFTER_S = 5.0
 PASS_ON_TO = 5
@@ -44,20 +48,24 @@ class Repair:
         self._prober = prober
         self._news = news
         self._introductions = introductions
+        self._fresh: dict[bytes, tuple[Delta, float, bytes]] = {}  # what was news: until when, and who told us
         self._turn = 0
         self._next_pull = 0.0
 
     def push(self, since: int, now: float) -> None:
         """Send this node's facts, changed after version `since`, ahead of any repair."""
         me = self._roster.me
+        delta = me.facts.since(me.raw, since)
+        self._keep_fresh(delta, me.raw, now)
         for peer in self._roster.sample(self._roster.alive(), PUSH_TO):
-            self._send(peer, me.facts.since(me.raw, since), now)
+            self._send(peer, delta, now)
 
     def compare(self, peer: Peer, state_hash: bytes, now: float) -> None:
         """See whether a peer knows what we know, and do something about it."""
         if state_hash == self._roster.state_hash():
             peer.differs_since, peer.digest_delay_s = None, 0.0
             return
+        self._tell_fresh(peer, now)
         if peer.differs_since is None:
             peer.differs_since = now
         differs_s = now - peer.differs_since
@@ -123,10 +131,27 @@ class Repair:
             self._prober.greet(peer, now, f"{teller.name} has facts of a boot we have not met")
         elif delta.generation == peer.generation and self.take(peer, delta, now):
             teller.digest_delay_s, teller.next_digest = 0.0, now + HELPED_GAP_S
+            self._keep_fresh(delta, teller.raw, now)
             if self._roster.is_large:
                 for other in self._roster.sample(self._roster.alive(), PASS_ON_TO):
                     if other is not teller and other is not peer:
                         self._send(other, delta, now)
+
+    def _keep_fresh(self, delta: Delta, teller: bytes, now: float) -> None:
+        self._fresh.pop(delta.node, None)
+        if len(self._fresh) >= FRESH_MAX:
+            del self._fresh[next(iter(self._fresh))]
+        self._fresh[delta.node] = delta, now + FRESH_S, teller
+
+    def _tell_fresh(self, peer: Peer, now: float) -> None:
+        """Send the newest of the news to one whose view differs, unless it comes from there."""
+        if not self._fresh:
+            return
+        for node in [node for node, (_, until, _) in self._fresh.items() if now >= until]:
+            del self._fresh[node]
+        news = [delta for delta, _, teller in self._fresh.values() if peer.raw not in (teller, delta.node)]
+        for delta in news[-FRESH_AT_ONCE:]:
+            self._send(peer, delta, now)
 
     def take(self, peer: Peer, delta: Delta, now: float) -> bool:
         """Join facts of the boot that is known; says whether they were news."""

@@ -20,7 +20,7 @@ from tarsd.gossip.member import State
 from tarsd.gossip.messages import MAX_NOTICES_TOLD, Revoked
 from tarsd.gossip.peer import Peer
 from tarsd.gossip.roster import Roster
-from tarsd.identity.notices import Notice, Revocation
+from tarsd.identity.notices import MAX_NOTICE_BYTES, Notice, Revocation
 from tarsd.names import NodeId, NodeName
 
 PUSHES = 3  # datagrams get lost
@@ -28,7 +28,7 @@ PUSH_GAP_S = 0.3
 PUSH_TO = 3
 FIRST_PUSH_TO = 16
 REMIND = 4  # notices for one whose state hash differs, in turn
-HELLO_BYTES = 24 * 1024  # of notices in a greeting
+HELLO_BYTES = MAX_NOTICE_BYTES + 24 * 1024  # of notices in a greeting: a retirement always fits
 
 
 class Book(Protocol):

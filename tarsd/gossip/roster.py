@@ -18,6 +18,8 @@ from tarsd.names import NodeId, NodeName, Zone
 
 MAX_KNOWN = 2048  # guards memory and the table; beyond it, who was away longest is forgotten
 
+MAX_HINTS = 64  # guards all of that against a LAN that announces thousands of names
+
 
 class Tuning(msgspec.Struct, frozen=True):
     """The settings of the membership core; `config.Gossip` documents them and has their defaults."""
@@ -100,6 +102,7 @@ class Roster:
         self.by_raw: dict[bytes, Peer] = {}
         self.by_prefix: dict[bytes, Peer] = {}
         self.suspects: dict[NodeId, Peer] = {}
+        self.only_vouched: dict[NodeId, Peer] = {}  # helpers hear them, we do not
         self.away_changed = True  # somebody is to be contacted who was not, or at another time
         self.wants_members = True  # the next greeting asks whom the other one knows
         self._effects: list[Effect] = []
@@ -132,7 +135,8 @@ class Roster:
         if peer is None:
             self._make_room(now)
             peer = self.peers[node] = Peer(node, now)
-            self.by_raw[peer.raw] = self.by_prefix[peer.raw[:8]] = self._away[node] = peer
+            self.by_raw[peer.raw] = self._away[node] = peer
+            self.by_prefix.setdefault(peer.raw[:8], peer)  # whoever is known takes it (`_recount`)
             self.away_changed = True
         return peer
 
@@ -202,7 +206,27 @@ class Roster:
             self._hash = (self._mixed ^ self.me.state_mark() ^ notices).to_bytes(8, "big")
         return self._hash
 
+    def hints(self) -> list[Peer]:
+        """Return those of whom there is nothing but an address that somebody announced."""
+        return [peer for peer in self._away.values() if peer.is_hint]
+
+    def forget(self, peer: Peer) -> None:
+        """Know a node no more."""
+        self._mixed ^= peer.counted
+        self._hash = self._alive_list = self._here_list = None
+        for group in (self._here, self._away, self._alive):
+            _keep(group, peer, False)
+        self.suspects.pop(peer.node, None)
+        self.only_vouched.pop(peer.node, None)
+        del self.peers[peer.node]
+        del self.by_raw[peer.raw]
+        if self.by_prefix.get(peer.raw[:8]) is peer:
+            del self.by_prefix[peer.raw[:8]]
+
     def _recount(self, peer: Peer) -> None:
+        holder = self.by_prefix.get(peer.raw[:8])
+        if holder is not peer and (holder is None or peer.met or (peer.introduced and not holder.known)):
+            self.by_prefix[peer.raw[:8]] = peer
         is_here = peer.here
         is_alive = is_here and peer.met and peer.state is State.ALIVE
         if is_here is not (peer.node in self._here):
@@ -221,20 +245,12 @@ class Roster:
             self._hash = None
 
     def _make_room(self, now: float) -> None:
-        if len(self.peers) < MAX_KNOWN:
+        hints = self.hints()
+        if len(self.peers) < MAX_KNOWN and len(hints) < MAX_HINTS:
             return
         away = [peer for peer in self.peers.values() if not peer.here]
-        oldest = max(away or self.peers.values(), key=lambda peer: (now - peer.heard_at, now - peer.since))
-        self._mixed ^= oldest.counted
-        self._hash = self._alive_list = self._here_list = None
-        _keep(self._here, oldest, False)
-        _keep(self._away, oldest, False)
-        _keep(self._alive, oldest, False)
-        self.suspects.pop(oldest.node, None)
-        del self.peers[oldest.node]
-        del self.by_raw[oldest.raw]
-        if self.by_prefix.get(oldest.raw[:8]) is oldest:
-            del self.by_prefix[oldest.raw[:8]]
+        some = hints or away or self.peers.values()
+        self.forget(max(some, key=lambda peer: (now - peer.heard_at, now - peer.since)))
 
 
 def _keep(peers: dict[NodeId, Peer], peer: Peer, is_in: bool) -> None:

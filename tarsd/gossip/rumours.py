@@ -42,6 +42,8 @@ class Whispers:
         self._drop(claim.node, lambda told: (told.word, Word.SUSPECT, told.incarnation) != with_it)
         if claim in self._told:
             self._forget(claim)
+        if size(claim) > BYTES_PER_DATAGRAM:
+            return  # it would never ride, and all that is told after it would wait for it
         if len(self._told) >= MAX_WAITING:
             self._forget(next(iter(next(level for level in reversed(self._levels) if level))))
         self._of.setdefault(claim.node, []).append(claim)
@@ -135,6 +137,9 @@ class Whispers:
 
 
 def size(claim: Claim) -> int:
-    """Return about how many bytes a claim takes in a datagram."""
+    """Return how many bytes a claim takes in a datagram, at most."""
     card = claim.card
-    return 50 + len(claim.proof) + (80 + len(card.name) + 45 * len(card.addresses) if card else 0)
+    size = 51 + len(claim.proof)
+    if card:
+        size += 55 + len(card.name.encode()) + sum(6 + len(host.encode()) for host, _ in card.addresses)
+    return size

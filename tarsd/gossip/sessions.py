@@ -24,7 +24,7 @@ from tarsd.names import NodeId
 
 KEY_AGE_S = 24 * 3600.0
 RENEW_AFTER = LAST_COUNTER >> 20  # datagrams under one key, all sessions together
-MAX_PAIRS = 4096  # guards memory; the longest agreed goes first
+MAX_PAIRS = 4096  # guards memory; beyond it nobody new is agreed with
 NOWHERE: Address = ("", 0)
 
 
@@ -75,9 +75,10 @@ class Sessions:
         twin = self._by_name.get(raw[:8])
         if twin and twin.node != node:
             raise WireError(f"{node} and {twin.node} share the first half of their ids")
-        pair = Pair(node, self._own, End(raw, boot), self._keys, public_key, epoch)
         if known is None and len(self._pairs) >= MAX_PAIRS:
-            self.close(next(iter(self._pairs)))
+            # Nobody goes for it: met again in the same boot, its counters would start again under the same keys.
+            raise WireError(f"{MAX_PAIRS} others have sessions with this boot already")
+        pair = Pair(node, self._own, End(raw, boot), self._keys, public_key, epoch)
         self._pairs[node] = self._by_name[raw[:8]] = pair
         return known is None
 
@@ -135,7 +136,7 @@ class Sessions:
         """Return who seals for an older key of ours: they have not heard of the new one."""
         if not self._keys.has_old:
             return []
-        return [pair.node for pair in self._pairs.values() if pair.shown not in (None, self._keys.epoch)]
+        return [pair.node for pair in self._pairs.values() if pair.is_behind]
 
     # --- datagrams ----------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from tarsd.gossip.table import Table
 from tarsd.gossip.udp import Udp
 from tarsd.identity import Identity, PeerIdentity
 from tarsd.identity.join import inviter_of
-from tarsd.names import Capability, NodeId
+from tarsd.names import Capability, NodeId, Zone
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Gossip:
         self._running: asyncio.Task[None] | None = None
         self._dirty = asyncio.Event()
         self._failed_writes = 0
+        self._failed_ticks = 0  # one after another
         self.port = 0
         self.last_tick_s = 0.0  # of the monotonic clock; the watchdog looks at its age
 
@@ -196,6 +197,10 @@ class Gossip:
         """Return one member."""
         return self._station.membership.member(node, time.monotonic()) if self._station else None
 
+    def certified(self) -> dict[NodeId, Zone]:
+        """Return the zone of everybody whose certificate was ever seen, in this boot or before; not of this node."""
+        return {met.node: met.zone for met in self._station.membership.met()} if self._station else {}
+
     def rotate_keys(self) -> None:
         """Have a new exchange key and tell everybody present; what the old one sealed is opened for a minute more."""
         if self._station is not None:
@@ -267,7 +272,13 @@ class Gossip:
 
     def _greet(self, order: Greet) -> None:
         if self._tasks is not None and self._station is not None and self._errands.begin(order):
-            self._tasks.create_task(self._errands.run(order, self._station, self._carry), name=f"greet {order.node}")
+            self._tasks.create_task(self._go(order, self._station), name=f"greet {order.node}")
+
+    async def _go(self, order: Greet, station: Station) -> None:
+        try:
+            await self._errands.run(order, station, self._carry)
+        except Exception:  # a bug that one greeting meets must not end all of gossip
+            log.exception("greeting %s failed unforeseen", order.node)
 
     def _admit(self) -> None:
         if self._station is not None:
@@ -314,8 +325,14 @@ class Gossip:
         while True:
             await self._metronome.next()
             now = time.monotonic()
-            self._carry(self._station.tick(now))
-            self.last_tick_s = now
+            try:
+                self._carry(self._station.tick(now))
+            except Exception:  # a bug must not make this node deaf and silent; the watchdog ends it where none works
+                log.log(logging.DEBUG if self._failed_ticks else logging.ERROR, "a tick failed", exc_info=True)
+                self._failed_ticks += 1
+            else:
+                self._failed_ticks = 0
+                self.last_tick_s = now
 
     async def _keep_table(self) -> None:
         while True:

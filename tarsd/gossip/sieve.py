@@ -10,6 +10,7 @@ Source: Linux, Documentation/networking/filter.rst (classic BPF; for UDP the dat
 from __future__ import annotations
 
 import array
+import contextlib
 import logging
 import socket
 import struct
@@ -20,7 +21,8 @@ from tarsd.gossip.seal import MIN_DATAGRAM_BYTES, VERSION
 
 log = logging.getLogger(__name__)
 
-SO_ATTACH_FILTER = 26  # from <asm-generic/socket.h>; Python's socket module does not name these two
+SO_ATTACH_FILTER = 26  # from <asm-generic/socket.h>; Python's socket module does not name these three
+SO_DETACH_FILTER = 27
 SO_MEMINFO = 55
 MAX_SENDERS = 1000  # guards the kernel's bound of 20 KiB a filter; beyond it, senders are told apart by us alone
 
@@ -53,11 +55,23 @@ def program(senders: Collection[bytes]) -> list[Instruction]:
 
 
 def attach(bound: socket.socket, senders: Collection[bytes]) -> bool:
-    """Let the kernel run the filter for this socket, in place of the one before; False where it does not want to."""
+    """Let the kernel run the filter for this socket, in place of the one before.
+
+    False where it does not want to: then there is none, since the one before would shut out who is new.
+    """
     steps = program(senders)
     code = array.array("B", b"".join(struct.pack("=HBBI", *step) for step in steps))
+    option = struct.pack("@HP", len(steps), code.buffer_info()[0])
     try:
-        bound.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(steps), code.buffer_info()[0]))
+        bound.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+    except OSError:
+        # Both count towards net.core.optmem_max until they are exchanged: without the old one there may be room.
+        with contextlib.suppress(OSError):  # there was none
+            bound.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    else:
+        return True
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
     except OSError as error:
         log.info("no kernel filter for gossip: %s", error.strerror)
         return False

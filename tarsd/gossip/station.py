@@ -70,6 +70,7 @@ class Station:
         self._told: dict[NodeId, float] = {}  # when this node was last told our newest key
         self._keys_at = 0.0
         self.refused_datagrams = 0  # arrived, but nobody we know sealed them
+        self.oversized_messages = 0  # were not sent: no datagram can hold them
 
     @property
     def senders(self) -> frozenset[bytes]:
@@ -170,10 +171,15 @@ class Station:
         return greets
 
     def _sealed(self, send: Send) -> list[Order]:
+        try:
+            message = encode(send.message)
+        except WireError:  # lost like a datagram on its way: what is repaired comes again by greeting
+            self.oversized_messages += 1
+            return []
         # Each address gets its own datagram: the same bytes twice would be a replay to the receiver.
         datagrams: list[Order] = []
         for address in send.addresses:
-            data = self._sessions.seal(send.node, encode(send.message))
+            data = self._sessions.seal(send.node, message)
             if data is not None:
                 datagrams.append(Datagram(data, address))
         return datagrams

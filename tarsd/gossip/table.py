@@ -17,11 +17,10 @@ from pathlib import Path
 import msgspec
 
 from tarsd.errors import StorageError
+from tarsd.gossip.greetings import GENERATION_MAX
 from tarsd.gossip.member import Met
 
 log = logging.getLogger(__name__)
-
-GENERATION_MAX = 0xFFFFFFFF
 
 
 class Table:
@@ -38,12 +37,14 @@ class Table:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             text = self._generation_file.read_text(encoding="ascii")
             last = int(text)
+            if last >= GENERATION_MAX:
+                raise ValueError(f"{last} starts cannot be")
         except FileNotFoundError:
             last = 0
         except (OSError, ValueError) as error:
             log.warning("%s: cannot be read, begun anew: %s", self._generation_file, error)
             last = 0
-        generation = min(max(last, 0) + 1, GENERATION_MAX)
+        generation = max(last, 0) + 1
         self.keep_generation(generation)
         return generation
 

@@ -22,6 +22,8 @@ from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.suspicion import Suspicion
 
+ASK_STRANGER_S = 2.0, 3.5
+
 
 class Verdicts:
     """Decides on members, one at a time."""
@@ -42,6 +44,8 @@ class Verdicts:
         """There is proof of its life from another than itself: its own signed word, or a helper who heard it."""
         peer.evidence_at = now
         peer.vouched_only = by_helper
+        if by_helper:
+            self._roster.only_vouched[peer.node] = peer
         peer.doubted, peer.accusers = False, ()
         if peer.known:
             self._revived(peer, now, reason)
@@ -67,7 +71,8 @@ class Verdicts:
         own = (self._roster.me.raw,) if is_told else ()
         for accuser in ((by,) if by else own) + peer.accusers:
             peer.suspicion.accuse(accuser)
-        peer.next_fast = now
+        # Whom we never met we greet, when it had time to refute; not all of us at one moment.
+        peer.next_fast = now if peer.met else now + self._roster.rng.uniform(*ASK_STRANGER_S)
         self._roster.set_state(peer, State.SUSPECT, now, reason)
         if is_told:
             self._whispers.accuse(peer, Word.SUSPECT)

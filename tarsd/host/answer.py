@@ -15,11 +15,10 @@ import msgspec
 from tarsd import calls
 from tarsd.calls import ChatRequest, PrepareItem
 from tarsd.host import events
-from tarsd.host.events import Event, Question
+from tarsd.host.events import DEFAULT_MAX_TOKENS, Event, Question
 from tarsd.planning.prompt import passages_answer
 from tarsd.planning.texts import texts
 
-DEFAULT_MAX_TOKENS = 512
 TELLING_TEMPERATURE = 0.2
 FREE_TEMPERATURE = 0.7
 REPEAT_PENALTY = 1.1  # a small model that tells from passages would else say one sentence again and again

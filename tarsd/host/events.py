@@ -17,6 +17,10 @@ import msgspec
 from tarsd.calls import Turn, Usage
 from tarsd.names import AnswerId, ConversationId, RecordId, Route, TraceId
 
+MAX_QUESTION_CHARACTERS = 32_000
+MAX_SHOWN_CHARACTERS = 128_000
+DEFAULT_MAX_TOKENS = 512
+
 
 class Question(msgspec.Struct, frozen=True):
     """What a person asks. `turns` are the open chat's recent exchanges, oldest first; the session keeps them.

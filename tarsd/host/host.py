@@ -31,8 +31,8 @@ from tarsd.dispatch.newest import Newest
 from tarsd.errors import InvalidInput, Overloaded, PeerLost, TarsdError, Unavailable, to_wire
 from tarsd.gossip.member import Member
 from tarsd.host import events
-from tarsd.host.answer import DEFAULT_MAX_TOKENS, Answer
-from tarsd.host.events import Event, Question
+from tarsd.host.answer import Answer
+from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.metrics import Metrics
 from tarsd.names import AnswerId, ConversationId, NodeId, RecordId
@@ -40,9 +40,7 @@ from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
 
-MAX_QUESTION_CHARACTERS = 32_000
 MAX_MEMORY_TASKS = 32  # beyond it new exchanges are not remembered: memory must not grow with a dead holder
-MAX_SHOWN_CHARACTERS = 128_000
 DEFAULT_CONTEXT_TOKENS = 8192
 
 
@@ -146,7 +144,7 @@ class Host:
                 trace=answer.question.trace,
                 exclude=lost,
                 conversation=answer.question.conversation,
-                again=bool(answer.shown),
+                again=bool(answer.shown) or bool(lost),
             )
             try:
                 async with call:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tarsd.errors import InvalidInput, InviteError
-from tarsd.identity import invites
+from tarsd.identity import invites, issuers
 from tarsd.identity.folder import Signed
 from tarsd.identity.identity import check_name, load_node_file, read_authority, read_file
 from tarsd.identity.revocations import Notices
@@ -22,6 +22,7 @@ from tarsd.identity.token import SECRET_BYTES
 from tarsd.names import NodeId, NodeName, Zone
 
 MAX_MESSAGE_BYTES = 64 * 1024
+MAX_REPLY_BYTES = 4 * 1024 * 1024  # it brings all notices
 
 
 class RootReply(msgspec.Struct, frozen=True):
@@ -80,6 +81,8 @@ def admit(data_dir: Path, request: JoinRequest, *, now: float | None = None, pee
     notices = Notices(folder, read_file(folder / "root.crt"), node.node_id)
     if notices.own is not None:
         raise InviteError("this node was revoked: it lets nobody in")
+    if issuers.using(folder) < notices.minimum:
+        raise InviteError("the authorities were replaced while this node was off: try again in a minute")
     if ca.node_id_of(public_key) in notices:
         raise InviteError("that key belongs to a node that was revoked")
     authorities = {zone: read_authority(folder, zone) for zone in Zone}

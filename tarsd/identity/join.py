@@ -21,7 +21,7 @@ import msgspec
 
 from tarsd import wire
 from tarsd.errors import ConfigError, InviteError, NotAllowed, PeerLost, TarsdError, Unavailable, WireError, from_wire
-from tarsd.identity.enrol import MAX_MESSAGE_BYTES, JoinReply, JoinRequest, RootReply
+from tarsd.identity.enrol import MAX_REPLY_BYTES, JoinReply, JoinRequest, RootReply
 from tarsd.identity.folder import NodeFile, create_folder, folder_of, refuse_second
 from tarsd.identity.identity import Identity, check_name, load_identity
 from tarsd.identity.issuers import check_issuers, names_of, using_file
@@ -194,8 +194,8 @@ def _connect(address: str, context: ssl.SSLContext) -> _Connection:
 def _exchange(connection: _Connection, method: str, path: str, body: bytes, as_type: type[ReplyT]) -> ReplyT:
     connection.request(method, path, body=body)
     response = connection.getresponse()
-    answer = response.read(MAX_MESSAGE_BYTES + 1)
-    if len(answer) > MAX_MESSAGE_BYTES:
+    answer = response.read(MAX_REPLY_BYTES + 1)
+    if len(answer) > MAX_REPLY_BYTES:
         raise WireError("the answer is larger than any of a tarsd")
     if response.status == 200:
         return wire.decode(answer, as_type)

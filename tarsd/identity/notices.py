@@ -4,6 +4,7 @@ Rules
 1. A notice counts when a core authority of this cluster signed it, whose certificate (it comes along) the root signed.
 2. An authority can retire those before it, never itself or later ones.
 3. Notices only add up: nothing takes one back. A revoked node that joins again is another node, with another key.
+   Of retirements the highest says all that the others said.
 
 Pure: bytes in, bytes out. `cryptography.x509` is imported only when there is a notice to read or write.
 """
@@ -11,7 +12,9 @@ Pure: bytes in, bytes out. `cryptography.x509` is imported only when there is a 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -22,20 +25,26 @@ from tarsd.identity.folder import Signed
 from tarsd.names import NodeId, Zone
 
 MAX_REASON = 200
-MAX_NOTICE_BYTES = 16 * 1024  # a retirement names every node of the cluster
+MAX_NOTICE_BYTES = 64 * 1024  # a retirement names every node of the cluster, in 16 bytes each
+NODE_BYTES = 16
 _HEAD = b"tarsd notice 1"
+# Terminals and logs show these texts: what moves a cursor, ends a line or turns the writing round is refused.
+_UNPRINTABLE = "\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069"
+_PLAIN = rf"\A[^{_UNPRINTABLE}]*\Z"
 
-NodeBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
+NodeBytes = Annotated[bytes, Meta(min_length=NODE_BYTES, max_length=NODE_BYTES)]
+NameText = Annotated[str, Meta(max_length=64, pattern=_PLAIN)]
+Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]  # since 1970, up to the year 9999: more is no date
 
 
 class Revocation(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """`node` is no member of this cluster any more: at `at` (seconds since 1970), by the node named `by`."""
 
     node: NodeBytes
-    name: Annotated[str, Meta(max_length=64)]
-    at: int
-    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
-    by: Annotated[str, Meta(max_length=64)] = ""
+    name: NameText
+    at: Seconds
+    reason: Annotated[str, Meta(max_length=MAX_REASON, pattern=_PLAIN)] = ""
+    by: NameText = ""
 
     @property
     def node_id(self) -> NodeId:
@@ -52,14 +61,24 @@ class Revocation(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Retirement(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Certificates of authorities before `generation` are refused, but those of the `vouched` nodes in their zones.
+    """Certificates of authorities before `generation` are refused, but those of vouched nodes in their zones.
 
+    `core` and `lab` hold the ids of the vouched nodes of that zone, `NODE_BYTES` each, one after the other.
     Who held an old authority's key can make certificates with it, but not for the keys of nodes that are known.
     """
 
     generation: Annotated[int, Meta(ge=2)]
-    at: int
-    vouched: list[tuple[NodeBytes, Zone]] = []
+    at: Seconds
+    core: bytes = b""
+    lab: bytes = b""
+
+    def vouched(self) -> frozenset[tuple[NodeId, Zone]]:
+        """Return the nodes whose older certificates are good in their zone."""
+        return frozenset(
+            (NodeId(ids[start : start + NODE_BYTES].hex()), zone)
+            for ids, zone in ((self.core, Zone.CORE), (self.lab, Zone.LAB))
+            for start in range(0, len(ids), NODE_BYTES)
+        )
 
 
 class Notice(NamedTuple):
@@ -80,6 +99,18 @@ class Notice(NamedTuple):
     def mark(self) -> bytes:
         """Its share (8 bytes) of the hash by which two nodes see that one of them lacks a notice."""
         return hashlib.blake2b(b"notice" + self.key, digest_size=8).digest()
+
+
+def plain(text: str) -> str:
+    """Return `text` as a notice takes it."""
+    return re.sub(f"[{_UNPRINTABLE}]", "?", text)
+
+
+def retire(generation: int, at: int, vouched: Iterable[tuple[NodeId, Zone]]) -> Retirement:
+    """Return the retirement of the authorities before `generation`; `vouched` in any order, each once or more."""
+    pairs = sorted(set(vouched))
+    ids = {zone: b"".join(bytes.fromhex(node) for node, of in pairs if of is zone) for zone in Zone}
+    return Retirement(generation, at, ids[Zone.CORE], ids[Zone.LAB])
 
 
 class _Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -118,4 +149,6 @@ def read_notice(raw: bytes, root: bytes) -> Notice:
         raise NotAllowed("the notice was not signed by the core authority of this cluster")
     if isinstance(body, Retirement) and body.generation > signer.generation:
         raise NotAllowed("an authority cannot retire itself")
+    if isinstance(body, Retirement) and (len(body.core) % NODE_BYTES or len(body.lab) % NODE_BYTES):
+        raise InvalidInput(f"ids of nodes are {NODE_BYTES} bytes each")
     return Notice(raw, body, signer.generation)

@@ -6,6 +6,10 @@ Rules
 2. It is kept in two files of one line a notice; the union of what can be read and verified counts, so that neither a
    damaged file nor a damaged line brings a revoked node back. A damaged file is put aside, and people are told.
 3. A certificate of a retired authority is refused, unless its node was vouched for by the authority that retired it.
+4. Only the newest retirement is kept: two nodes agree, whichever of them was off during the one before.
+5. What a retired authority had revoked stays revoked here, but is neither told nor part of the hash: nobody else would
+   believe it. The node that revoked says it again with the new authority (`unbelieved`); others never do, since it may
+   be a thief with the old key who had said it.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -35,6 +39,7 @@ MAX_NOTICES = 4096  # guards memory against a stolen authority key
 class _Line(msgspec.Struct, frozen=True):
     about: str  # for people only
     notice: bytes
+    own: bool = False  # this node said it
 
 
 class Notices:
@@ -46,10 +51,13 @@ class Notices:
         self._own = own
         self._known: dict[bytes, Notice] = {}  # oldest first
         self._revoked: dict[NodeId, Revocation] = {}
+        self._own_words: set[bytes] = set()  # keys of the revocations that this node said
         self._retired: Retirement | None = None
+        self._vouched: frozenset[tuple[NodeId, Zone]] = frozenset()
         self._hash = 0
         self._saving = threading.Lock()
         self._saved_version = 0
+        self._disbelieved = 0
         self.version = 0
         self.problem = ""  # of the files
         self._load()
@@ -61,7 +69,7 @@ class Notices:
         revoked = self._revoked.get(peer.node_id)
         if revoked is not None:
             return revoked.sentence
-        if peer.issuer < self.minimum and not self._vouched(peer):
+        if peer.issuer < self.minimum and (peer.node_id, peer.zone) not in self._vouched:
             return f"the certificate of {peer.name} is of an authority that was replaced: it has to join again"
         return ""
 
@@ -92,16 +100,27 @@ class Notices:
         return tuple(self._revoked.values())
 
     def all(self) -> list[bytes]:
-        """Return all notices as they travel, newest first."""
-        return [notice.raw for notice in reversed(self._known.values())]
+        """Return all notices that others believe, as they travel: the retirement, then the newest first.
+
+        The retirement is first since it may be too large for datagrams: then it travels with greetings only.
+        """
+        told = [notice for notice in reversed(self._known.values()) if notice.signer >= self.minimum]
+        return [notice.raw for notice in sorted(told, key=lambda notice: isinstance(notice.body, Revocation))]
 
     def notice_about(self, node: NodeId) -> bytes:
         """Return the notice of a node's revocation as it travels; empty where there is none."""
         notice = self._known.get(b"r" + bytes.fromhex(node))
         return notice.raw if notice else b""
 
-    def _vouched(self, peer: PeerIdentity) -> bool:
-        return self._retired is not None and (bytes.fromhex(peer.node_id), peer.zone) in self._retired.vouched
+    def is_believed(self, node: NodeId) -> bool:
+        """Whether others believe what is known here: that this node is revoked."""
+        notice = self._known.get(b"r" + bytes.fromhex(node))
+        return notice is not None and notice.signer >= self.minimum
+
+    def unbelieved(self) -> list[Revocation]:
+        """Return what this node has revoked by an authority that is retired: it has to be said again."""
+        own = [self._known[key] for key in self._known if key in self._own_words]
+        return [n.body for n in own if n.signer < self.minimum and isinstance(n.body, Revocation)]
 
     # --- how it grows ---------------------------------------------------------------------------------------------
 
@@ -114,37 +133,54 @@ class Notices:
             try:
                 notice = read_notice(raw, self._root)
             except TarsdError as error:
-                log.warning("a notice was not believed: %s", error)
+                self._disbelieve(str(error))
+                continue
+            if _is_older(notice, self.minimum):
                 continue
             if notice.signer < self.minimum:
-                log.warning("a notice was not believed: its authority is retired")
+                self._disbelieve("its authority is retired")
             elif self._add(notice):
                 new.append(notice)
         for notice in new:
             self._tell(notice)
         return new
 
+    def say(self, notice: Notice) -> None:
+        """Take what this node itself has just said."""
+        self.take([notice.raw])
+        if notice.signer >= self.minimum:
+            self._own_words.add(notice.key)
+
+    def _disbelieve(self, why: str) -> None:
+        log.log(logging.DEBUG if self._disbelieved else logging.WARNING, "a notice was not believed: %s", why)
+        self._disbelieved += 1
+
     def _add(self, notice: Notice) -> bool:
         """Keep a verified notice; returns whether it says something new."""
         known = self._known.get(notice.key)
-        if known is not None:
-            if notice.signer > known.signer:  # said again by an authority that is not retired
-                self._known[notice.key] = notice
-                self.version += 1
+        if _is_older(notice, self.minimum) or (known is not None and notice.signer <= known.signer):
             return False
-        if len(self._known) >= MAX_NOTICES:
+        if known is None and len(self._known) >= MAX_NOTICES and isinstance(notice.body, Revocation):
             log.error("%d notices are kept: one more is not", MAX_NOTICES)
             return False
         self._known[notice.key] = notice
-        self._hash ^= int.from_bytes(notice.mark, "big")
         self.version += 1
-        match notice.body:
-            case Revocation():
-                self._revoked[notice.body.node_id] = notice.body
-            case Retirement():
-                if notice.body.generation > self.minimum:
-                    self._retired = notice.body
-        return True
+        if isinstance(notice.body, Retirement):
+            self._retire(notice.body)
+            return known is None
+        self._revoked.setdefault(notice.body.node_id, notice.body)
+        if notice.signer >= self.minimum and (known is None or known.signer < self.minimum):
+            self._hash ^= int.from_bytes(notice.mark, "big")
+        return known is None
+
+    def _retire(self, body: Retirement) -> None:
+        """Let this retirement alone count, and those notices that its authorities, or later ones, have signed."""
+        self._retired, self._vouched = body, body.vouched()
+        self._known = {key: known for key, known in self._known.items() if not _is_older(known, self.minimum)}
+        self._hash = 0
+        for known in self._known.values():
+            if known.signer >= self.minimum:
+                self._hash ^= int.from_bytes(known.mark, "big")
 
     def _tell(self, notice: Notice) -> None:
         match notice.body:
@@ -163,7 +199,7 @@ class Notices:
             version = self.version
             if version == self._saved_version:
                 return
-            data = file_of(list(self._known.values()))
+            data = file_of(list(self._known.values()), self._own_words)
             for name in FILES:
                 write_private(self._folder / name, data)
             self._saved_version = version
@@ -175,11 +211,13 @@ class Notices:
             if not path.exists():
                 continue
             whole = True
-            for notice in _read(path, self._root):
+            for notice, own in _read(path, self._root):
                 if notice is None:
                     whole = False
-                else:
-                    self._add(notice)
+                    continue
+                self._add(notice)
+                if own:
+                    self._own_words.add(notice.key)
             if not whole:
                 damaged.append(name)
                 with contextlib.suppress(OSError):
@@ -195,9 +233,15 @@ class Notices:
             self.save()
 
 
-def file_of(notices: Iterable[Notice]) -> bytes:
-    """Return the bytes of a file that holds `notices`."""
-    return b"".join(msgspec.json.encode(_Line(_about(notice), notice.raw)) + b"\n" for notice in notices)
+def file_of(notices: Iterable[Notice], own: Collection[bytes] = ()) -> bytes:
+    """Return the bytes of a file that holds `notices`; `own`: the keys of those that this node said."""
+    lines = (_Line(_about(notice), notice.raw, notice.key in own) for notice in notices)
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def _is_older(notice: Notice, minimum: int) -> bool:
+    """Whether it is a retirement that a later one says too."""
+    return isinstance(notice.body, Retirement) and notice.body.generation < minimum
 
 
 def _about(notice: Notice) -> str:
@@ -206,18 +250,19 @@ def _about(notice: Notice) -> str:
     return f"authorities before number {notice.body.generation} are retired"
 
 
-def _read(path: Path, root: bytes) -> Iterator[Notice | None]:
-    """Yield each line's notice, None for a line that is damaged."""
+def _read(path: Path, root: bytes) -> Iterator[tuple[Notice | None, bool]]:
+    """Yield each line's notice and whether this node said it; None for a line that is damaged."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
-        yield None
+        yield None, False
         return
     for line in lines:
         try:
-            yield read_notice(msgspec.json.decode(line, type=_Line).notice, root)
+            read = msgspec.json.decode(line, type=_Line)
+            yield read_notice(read.notice, root), read.own
         except (msgspec.DecodeError, UnicodeDecodeError, TarsdError):
-            yield None
+            yield None, False
 
 
 def told(header: str) -> bytes:
@@ -226,8 +271,3 @@ def told(header: str) -> bytes:
         return base64.b64decode(header, validate=True)
     except ValueError:
         return b""
-
-
-def zone_names(nodes: Iterable[tuple[NodeId, Zone]]) -> list[tuple[bytes, Zone]]:
-    """Return nodes as a retirement names them."""
-    return [(bytes.fromhex(node), zone) for node, zone in nodes]

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +22,7 @@ from tarsd.errors import ConfigError, NotAllowed
 from tarsd.identity import issuers
 from tarsd.identity.folder import Signed, write_private
 from tarsd.identity.identity import Identity, read_file
-from tarsd.identity.notices import Retirement, Revocation, write_notice
-from tarsd.identity.revocations import zone_names
+from tarsd.identity.notices import Retirement, Revocation, retire, write_notice
 from tarsd.names import NodeId, NodeName, Zone
 
 Phase = Literal["install", "use", "remove", "done"]
@@ -85,7 +85,7 @@ def begin(identity: Identity, now: float | None = None) -> RotationState:
 
 
 def retirement(
-    identity: Identity, generation: int, vouched: list[tuple[NodeId, Zone]], now: float | None = None
+    identity: Identity, generation: int, vouched: Iterable[tuple[NodeId, Zone]], now: float | None = None
 ) -> list[bytes]:
     """Return the notices that retire the authorities before `generation`, to be taken in this order.
 
@@ -94,8 +94,10 @@ def retirement(
     root = read_file(identity.folder / "root.crt")
     signer = issuers.read_issuer(identity.folder, Zone.CORE, generation)
     at = int(time.time() if now is None else now)
-    bodies: list[Revocation | Retirement] = [*identity.notices.revoked()]
-    bodies.append(Retirement(generation, at, zone_names(vouched)))
+    bodies: list[Revocation | Retirement] = [
+        revocation for revocation in identity.notices.revoked() if identity.notices.is_believed(revocation.node_id)
+    ]
+    bodies.append(retire(generation, at, vouched))
     return [write_notice(body, signer, root).raw for body in bodies]
 
 

@@ -39,7 +39,7 @@ BATCH_RECORDS = 500
 
 
 class Keeper(Role):
-    """Offers `records`, `status` and `nightly`; `parts` is asked for the status of the daemon's other parts."""
+    """Offers `records`, `status`, `nightly` and `pass`; `parts` is asked for the status of the daemon's other parts."""
 
     name = "keeper"
 

@@ -6,7 +6,8 @@ Rules
    `tarsd rotate` goes on there. A member that is suspect counts as live: it has to acknowledge or to be dead.
 3. Keys go to core nodes only.
 4. Who was off gets what it missed on return: its node id is vouched for, its old certificate is good for coming in, and
-   it fetches the rest by itself (`roles.trust`).
+   it fetches the rest by itself (`roles.trust`). Everybody is vouched for whose certificate any core node ever saw, in
+   this boot or before; lab nodes are not asked: they might name friends.
 5. No open connection ends: nodes that take part are vouched for too, whatever certificate a connection began with.
 """
 
@@ -24,7 +25,7 @@ from tarsd.errors import NotAllowed, Unavailable
 from tarsd.gossip.member import Member, State
 from tarsd.identity import Identity, issuers
 from tarsd.identity.rotation import PHASES, Phase, RotationState, begin, has_root, retirement, write_state
-from tarsd.names import NodeName, Zone
+from tarsd.names import NodeId, NodeName, Zone
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ class Tell(Protocol):
     """Says something to members, and returns what each answered."""
 
     def __call__(self, request: TrustRequest, to: Sequence[Member] | None = None) -> Awaitable[Answers]: ...  # noqa: D102
+
+
+Certified = frozenset[tuple[NodeId, Zone]]
 
 
 class RotationReport(msgspec.Struct, frozen=True):
@@ -56,12 +60,14 @@ class RotationReport(msgspec.Struct, frozen=True):
 
 
 def report_of(
-    identity: Identity, state: RotationState | None, members: Sequence[Member], root_at: str
+    identity: Identity, state: RotationState | None, members: Sequence[Member], certified: Certified, root_at: str
 ) -> RotationReport:
-    """Return the report for people."""
-    known = [m for m in members if m.zone is not None and m.state is not State.REVOKED]
+    """Return the report for people; who is only `certified` and was never heard of here is named by its id."""
+    ids = {node for node, _ in certified}
+    known = [m for m in members if (m.zone is not None or m.node in ids) and m.state is not State.REVOKED]
     core = sorted(m.name for m in known if m.zone is Zone.CORE and _is_live(m))
-    off = sorted(m.name for m in known if not _is_live(m))
+    strangers = ids - {m.node for m in members} - {identity.node_id}
+    off = sorted([*(m.name for m in known if not _is_live(m)), *(NodeName(node[:8]) for node in strangers)])
     if state is None:
         return RotationReport(identity.issuer, "", {}, core, off, root_at)
     return RotationReport(state.generation, state.phase, state.acknowledged, core, off, root_at)
@@ -76,11 +82,13 @@ class Rotation:
         members: Callable[[], Sequence[Member]],
         tell: Tell,
         renewed: Callable[[], Awaitable[bool]],
+        certified: Callable[[], Awaitable[Certified]],
     ) -> None:
         self._identity = identity
         self._members = members
         self._tell = tell
         self._renewed = renewed
+        self._certified = certified
 
     async def run(self) -> RotationReport:
         """Go through the phases; raises `Unavailable` (a live node does not acknowledge), `NotAllowed` by rule 1."""
@@ -102,7 +110,7 @@ class Rotation:
             state = msgspec.structs.replace(state, phase=after, acknowledged=acknowledged)
             await asyncio.to_thread(write_state, self._identity.folder, state)
         root_at = self._identity.name if has_root(self._identity.folder) else ""
-        return report_of(self._identity, state, self._members(), root_at)
+        return report_of(self._identity, state, self._members(), await self._certified(), root_at)
 
     async def _where(self) -> str:
         found = await self._tell(TrustRequest())
@@ -135,11 +143,10 @@ class Rotation:
         await self._use(state)
         notices = self._identity.notices
         if notices.minimum < state.generation:
-            known = [m for m in self._members() if m.zone is not None and m.state is not State.REVOKED]
-            vouched = [(m.node, m.zone) for m in known if m.zone is not None]
-            notices.take(
-                await asyncio.to_thread(retirement, self._identity, state.generation, vouched),
-            )
+            vouched = await self._certified()
+            notices.take(await asyncio.to_thread(retirement, self._identity, state.generation, vouched))
+            if notices.minimum < state.generation:
+                raise Unavailable("the old authorities could not be retired; run `tarsd rotate` again")
             await asyncio.to_thread(notices.save)
         request = TrustRequest(notices=notices.all()[::-1])
         return await self._all("remove", request, lambda item: item.digest == notices.digest, zones=set(Zone))
@@ -151,10 +158,11 @@ class Rotation:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(TRY_AGAIN_S)
-            live = [m for m in self._members() if not m.is_self and _is_live(m) and m.zone in zones]
+            members = [m for m in self._members() if not m.is_self and _is_live(m)]
+            live = [m for m in members if m.zone in zones]
             answers = await self._tell(request, live)
             done = {member.node: member.name for member, item in answers if item is not None and is_done(item)}
-            missing = [m.name for m in live if m.node not in done]
+            missing = [m.name for m in members if m.zone is None or (m.zone in zones and m.node not in done)]
             if not missing:
                 return list(done.values())
         raise Unavailable(

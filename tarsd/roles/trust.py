@@ -2,7 +2,8 @@
 
 Rules
 1. A core node renews its certificate itself, also after its end; a lab node asks a core node.
-2. A core node that was off while authorities were replaced fetches the new ones before anything else.
+2. A core node that was off while authorities were replaced fetches the new ones before anything else, from one that has
+   them, and says again whom it had revoked by the old ones. Before that it hands out nothing.
 3. Keys of authorities go to core nodes only, and are taken by core nodes only.
 4. Revoking is a core node's; it reports who has acknowledged, and who will learn it on return.
 """
@@ -27,17 +28,17 @@ from tarsd.calls import (
     TrustItem,
     TrustRequest,
 )
-from tarsd.errors import InvalidInput, NotAllowed, NotFound, TarsdError
+from tarsd.errors import InvalidInput, NotAllowed, NotFound, TarsdError, Unavailable
 from tarsd.gossip.member import Member, State
 from tarsd.identity import issuers, reissue, renew, request_renewal, take_renewal
 from tarsd.identity.folder import Signed
 from tarsd.identity.identity import read_authority, read_file
-from tarsd.identity.notices import MAX_REASON, Notice, Revocation, write_notice
+from tarsd.identity.notices import MAX_REASON, Notice, Revocation, plain, write_notice
 from tarsd.identity.renewal import alarm, is_due, next_look_s
 from tarsd.identity.rotation import has_root, read_state
 from tarsd.names import Capability, NodeId, Zone
 from tarsd.roles.base import Attributes, Role, Services
-from tarsd.roles.rotation import Answers, Rotation, RotationReport, report_of
+from tarsd.roles.rotation import Answers, Certified, Rotation, RotationReport, report_of
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 TELL_S = 3.0
 LOOK_AT_NOTICES_S = 1.0
 WARN_EVERY_S = 12 * 3600.0
+_NOT_YET = "the authorities were replaced while this node was off, and the new ones are not here yet: try again"
 
 
 class RevokeReport(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class Trust(Role):
         self,
         services: Services,
         *,
+        certified: Callable[[], Mapping[NodeId, Zone]] = dict,
         rotate_keys: Callable[[], None] = lambda: None,
         rng: Random | None = None,
         now: Callable[[], float] = time.time,
@@ -76,6 +79,7 @@ class Trust(Role):
         self._services = services
         self._identity = services.identity
         self._dispatch = services.dispatch
+        self._certified_here = certified
         self._rotate_keys = rotate_keys
         self._rng = rng or Random()  # noqa: S311 - spreads load, keeps no secret
         self._now = now
@@ -138,7 +142,10 @@ class Trust(Role):
         next_look = 0.0
         loop = asyncio.get_running_loop()
         while True:
-            self._see_notices()
+            try:
+                self._see_notices()
+            except (TarsdError, OSError) as error:
+                log.warning("the keys of the datagrams were not renewed: %s", error)
             if self._wake.is_set() or loop.time() >= next_look:
                 self._wake.clear()
                 await self.look()
@@ -150,8 +157,8 @@ class Trust(Role):
         minimum = self._identity.notices.minimum
         if minimum != self._minimum:
             self._minimum = minimum
-            self._rotate_keys()
             self._wake.set()
+            self._rotate_keys()
 
     async def look(self) -> None:
         """Renew this node's certificate where that is due; tell people where it fails."""
@@ -164,7 +171,7 @@ class Trust(Role):
                     minimum = self._identity.notices.minimum
                     await asyncio.to_thread(issuers.discard_before, self._identity.folder, minimum)
             self._failures = 0
-        except TarsdError as error:
+        except (TarsdError, OSError) as error:
             log.log(
                 logging.DEBUG if self._failures else logging.WARNING,
                 "this node's certificate was not renewed: %s",
@@ -174,15 +181,23 @@ class Trust(Role):
         self._warn()
 
     async def _fetch_authorities(self) -> None:
-        """Rule 2."""
+        """Rule 2; raises `Unavailable` while nobody has them."""
         identity = self._identity
-        if not identity.can_invite or issuers.using(identity.folder) >= identity.notices.minimum:
+        if not identity.can_invite:
             return
-        if issuers.installed(identity.folder) < identity.notices.minimum:
-            others = frozenset({identity.node_id})  # not of ourselves
-            item = await self._dispatch.one(calls.AUTHORITIES, AuthoritiesRequest(), exclude=others)
-            await asyncio.to_thread(self._install, item.authorities)
-        await asyncio.to_thread(issuers.use, identity.folder, issuers.installed(identity.folder))
+        if issuers.using(identity.folder) < identity.notices.minimum:
+            if issuers.installed(identity.folder) < identity.notices.minimum:
+                others = frozenset({identity.node_id})  # not of ourselves
+                item = await self._dispatch.one(calls.AUTHORITIES, AuthoritiesRequest(), exclude=others)
+                await asyncio.to_thread(self._install, item.authorities)
+            if issuers.installed(identity.folder) < identity.notices.minimum:
+                raise Unavailable(_NOT_YET)
+            await asyncio.to_thread(issuers.use, identity.folder, issuers.installed(identity.folder))
+        unbelieved = identity.notices.unbelieved()
+        for revocation in unbelieved:
+            identity.notices.say(await asyncio.to_thread(self._sign, revocation))
+        if unbelieved:
+            await asyncio.to_thread(identity.notices.save)
 
     async def _renewed(self) -> bool:
         identity = self._identity
@@ -225,6 +240,7 @@ class Trust(Role):
             issuer=identity.issuer,
             installed=await asyncio.to_thread(issuers.installed, identity.folder),
             has_root=await asyncio.to_thread(has_root, identity.folder),
+            certified=dict(self._certified_here()) if request.who else {},
         )
 
     async def _use(self, generation: int) -> None:
@@ -244,6 +260,7 @@ class Trust(Role):
     async def _renew(self, request: RenewRequest, context: CallContext) -> AsyncGenerator[RenewItem, None]:
         if context.caller is None:
             raise NotAllowed("a core node renews its certificate by itself")
+        self._refuse_while_retired()
         identity = self._identity
         chain = await asyncio.to_thread(reissue, identity.data_dir, context.caller, request.request, now=self._now())
         log.info("the certificate of %s was renewed", context.caller.name)
@@ -255,28 +272,39 @@ class Trust(Role):
         folder = self._identity.folder
         if context.caller is None or context.caller.zone is not Zone.CORE or not self._identity.can_invite:
             raise NotAllowed("keys of authorities are for core nodes")
+        self._refuse_while_retired()
         found = await asyncio.to_thread(issuers.read_issuers, folder, issuers.using(folder))
         log.warning("%s fetched the authorities that it had missed", context.caller.name)
         yield AuthoritiesItem({zone: (signed.certificate, signed.key) for zone, signed in found.items()})
+
+    def _refuse_while_retired(self) -> None:
+        """Let the caller ask another core node: what is signed here now would be good for nothing."""
+        if issuers.using(self._identity.folder) < self._identity.notices.minimum:
+            raise Unavailable(_NOT_YET)
 
     # --- what people ask ------------------------------------------------------------------------------------------
 
     async def revoke(self, name: str, reason: str = "") -> RevokeReport:
         """Throw a node out for good, by its name or id; returns who knows by now.
 
-        Raises `NotFound`, `InvalidInput` (itself, two of that name), `NotAllowed` on lab and revoked nodes.
+        Raises `NotFound`, `InvalidInput` (itself, two of that name), `NotAllowed` on lab and revoked nodes,
+        `Unavailable` on one that has not yet got the authorities that were made while it was off.
         """
         identity = self._identity
         self._refuse_where_no_authority()
         if len(reason) > MAX_REASON:
             raise InvalidInput(f"reason: at most {MAX_REASON} characters")
+        if reason != plain(reason):
+            raise InvalidInput("reason: one line of plain text")
         node, known_as, zone = self._named(name)
         if node == identity.node_id:
             raise InvalidInput("a node cannot revoke itself: run this on another core node")
         already = node in identity.notices
-        if not already:
-            notice = await asyncio.to_thread(self._write_revocation, node, known_as, reason)
-            identity.notices.take([notice.raw])
+        if not identity.notices.is_believed(node):
+            await self._fetch_authorities()
+            identity.notices.say(await asyncio.to_thread(self._write_revocation, node, known_as, reason))
+            if not identity.notices.is_believed(node):
+                raise Unavailable(_NOT_YET)
             await asyncio.to_thread(identity.notices.save)
         told = await self.tell(TrustRequest(notices=identity.notices.all()[::-1]))
         knows = [m.name for m, item in told if item is not None and item.digest == identity.notices.digest]
@@ -293,8 +321,11 @@ class Trust(Role):
         )
 
     def _write_revocation(self, node: NodeId, name: str, reason: str) -> Notice:
+        name, by = plain(name)[:64], plain(self._identity.name)
+        return self._sign(Revocation(bytes.fromhex(node), name, int(self._now()), reason, by))
+
+    def _sign(self, body: Revocation) -> Notice:
         identity = self._identity
-        body = Revocation(bytes.fromhex(node), name[:64], int(self._now()), reason, identity.name)
         return write_notice(body, read_authority(identity.folder, Zone.CORE), read_file(identity.folder / "root.crt"))
 
     def _named(self, name: str) -> tuple[NodeId, str, str]:
@@ -321,13 +352,25 @@ class Trust(Role):
         """Replace the authorities, or go on with that where it stopped; see `roles.rotation`."""
         self._refuse_where_no_authority()
         async with self._changing:
-            return await Rotation(self._identity, self._services.members, self.tell, self._renewed).run()
+            members = self._services.members
+            return await Rotation(self._identity, members, self.tell, self._renewed, self._certified).run()
 
     async def rotation(self) -> RotationReport:
         """Return how far a replacement of authorities is that began here, and which core nodes would take part."""
         self._refuse_where_no_authority()
         state = await asyncio.to_thread(read_state, self._identity.folder)
-        return report_of(self._identity, state, self._services.members(), await self._where_root_is())
+        certified, root_at = await self._certified(), await self._where_root_is()
+        return report_of(self._identity, state, self._services.members(), certified, root_at)
+
+    async def _certified(self) -> Certified:
+        """Return everybody whose certificate this node or another core node ever saw, and who is not revoked."""
+        identity = self._identity
+        core = [m for m in self._services.members() if m.zone is Zone.CORE]
+        told = await self.tell(TrustRequest(who=True), core)
+        found = {(identity.node_id, identity.zone), *self._certified_here().items()}
+        for _, item in told:
+            found.update(item.certified.items() if item is not None else ())
+        return frozenset((node, zone) for node, zone in found if node not in identity.notices)
 
     async def _where_root_is(self) -> str:
         if has_root(self._identity.folder):

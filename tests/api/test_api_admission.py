@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -53,3 +54,18 @@ async def test_what_nobody_can_do_now_is_503_with_a_time_to_come_again(serve: An
         body = await reply.json()
     assert (reply.status, int(reply.headers["Retry-After"]) >= 1) == (503, True)
     assert "retry_after_s" not in body["error"]
+
+
+async def test_the_node_hears_when_the_clients_are_not_told_of_peers_any_more(serve, monkeypatch):
+    served = await serve()
+    assert served.server.problem() == ""
+    await served.server.stop(0.0)
+    assert served.server.problem() == ""
+
+    async def broken(sockets):
+        return
+
+    monkeypatch.setattr("tarsd.api.sockets.OpenSockets.run", broken)
+    served = await serve()
+    await asyncio.sleep(0)
+    assert served.server.problem() == "peers for clients ended"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from tests.api.scripted_services import ScriptedDispatch, ScriptedHost, member, 
 TAKES = {Capability("pass"): {}}
 OWN = member("pc1", is_self=True, api=("https://192.168.1.1:7711",))
 PC2 = member("pc2", api=("https://192.168.1.2:7711",), capabilities=TAKES)
+PC3 = member("pc3", api=("https://192.168.1.3:7711",), capabilities=TAKES)
 
 
 @pytest.fixture
@@ -41,6 +43,24 @@ class Telling:
 
     def told(self) -> list[tuple[Any, list[bytes]]]:
         return [(options["only"], request.digests) for _, request, options in self.dispatch.calls]
+
+    def freeze(self, peer: Any, refuses_after_s: float | None = None) -> asyncio.Event:
+        """From now on it takes what it is told only once the event that is returned is set, or refuses it late."""
+        thawed, call = asyncio.Event(), self.dispatch.call
+
+        async def late() -> AsyncGenerator[calls.PassItem, None]:
+            if refuses_after_s is not None:
+                await asyncio.sleep(refuses_after_s)
+                raise PeerLost("gone")
+            await thawed.wait()
+            yield calls.PassItem()
+
+        def held_up(spec: Any, request: Any, **options: Any) -> Any:
+            made = call(spec, request, **options)
+            return late() if options["only"] == peer.node else made
+
+        self.dispatch.call = held_up  # type: ignore[method-assign]
+        return thawed
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -116,14 +136,58 @@ async def test_they_are_renewed_before_they_end(telling, monkeypatch):
     await node.until(3)
 
 
-async def test_who_did_not_take_them_is_told_again_and_holds_up_nobody(telling, monkeypatch):
+async def test_they_are_renewed_although_there_is_news_all_the_time(telling, monkeypatch):
+    monkeypatch.setattr("tarsd.api.passes.RENEW_S", 0.05)
+    node = telling(OWN, PC2)
+    node.passes.give()
+    await node.until(1)
+    async with asyncio.timeout(2):
+        while len(node.told()) < 3:
+            node.passes.members_changed()
+            await asyncio.sleep(0.005)
+
+
+async def test_who_did_not_take_them_is_told_again(telling, monkeypatch):
     monkeypatch.setattr("tarsd.api.passes.AGAIN_S", 0.01)
-    pc3 = member("pc3", api=("https://192.168.1.3",), capabilities=TAKES)
-    node = telling(OWN, pc3, PC2)
+    node = telling(OWN, PC3, PC2)
     node.dispatch.replies["pass"] = [PeerLost("gone")]
     node.passes.give()
-    await node.until(4)
-    assert {only for only, _ in node.told()} == {PC2.node, pc3.node}
+    await node.until(6)
+    told = [only for only, _ in node.told()]
+    assert told.count(PC2.node) == told.count(PC3.node) >= 3
+
+
+async def test_peers_that_refuse_at_different_times_do_not_make_each_other_be_asked_more_and_more(telling, monkeypatch):
+    monkeypatch.setattr("tarsd.api.passes.AGAIN_S", 0.02)
+    node = telling(OWN, PC3, PC2)
+    node.dispatch.replies["pass"] = [PeerLost("gone")]
+    node.freeze(PC3, 0.005)
+    began = time.monotonic()
+    node.passes.give()
+    await node.until(30)
+    assert len(node.told()) <= 2 * (2 + (time.monotonic() - began) / 0.02)
+
+
+async def test_a_frozen_peer_holds_up_nobody_not_even_with_what_is_new_since(telling):
+    node = telling(OWN, PC3, PC2)
+    node.freeze(PC3)
+    first = node.passes.give()
+    await node.until(2)
+    second = node.passes.give()
+    await node.until(3)
+    both = sorted([digest_of(first), digest_of(second)])
+    assert node.told() == [(PC3.node, [digest_of(first)]), (PC2.node, [digest_of(first)]), (PC2.node, both)]
+
+
+async def test_who_took_its_time_is_told_what_came_meanwhile(telling):
+    node = telling(OWN, PC2)
+    go_on = node.freeze(PC2)
+    first = node.passes.give()
+    await node.until(1)
+    second = node.passes.give()
+    go_on.set()
+    await node.until(2)
+    assert node.told()[1] == (PC2.node, sorted([digest_of(first), digest_of(second)]))
 
 
 async def test_who_did_not_take_them_is_told_at_the_next_news(telling):
@@ -132,6 +196,19 @@ async def test_who_did_not_take_them_is_told_at_the_next_news(telling):
     node.passes.give()
     await node.until(1)
     node.passes.members_changed()
+    await node.until(2)
+
+
+async def test_who_starts_again_while_it_is_told_is_told_again(telling):
+    node = telling(OWN, PC2)
+    go_on = node.freeze(PC2)
+    node.passes.give()
+    await node.until(1)
+    node.members[-1] = member("pc2", api=PC2.api, capabilities=TAKES, generation=2)
+    node.passes.members_changed()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go_on.set()
     await node.until(2)
 
 
@@ -172,7 +249,7 @@ class TestTheGuard:
         assert caught.value.status == 401
 
     async def test_a_pass_of_a_node_that_was_revoked_since_does_not(self, serve, client):
-        revoked = member("pc2", api=PC2.api, state="revoked")
+        revoked = member("pc2", api=PC2.api, state=State.REVOKED)
         _, opening = await self.open_with(serve, client, ["tarsd", "tarsd.pass.the-secret"], revoked)
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await opening

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,6 +14,7 @@ from tarsd.api.peers import MAX_PEERS, MAX_URLS, api_urls, member_origins, origi
 from tarsd.config import Api
 from tarsd.gossip.member import State
 from tarsd.names import Zone
+from tarsd.passes import PassBook, digest_of
 from tests.api import scripted_services as scripted
 from tests.api.scripted_services import member
 from tests.processes.real_nodes import until
@@ -108,7 +111,7 @@ def test_what_clients_are_told_is_bounded():
 def test_the_pages_of_core_members_count_even_when_they_are_gone_but_not_revoked():
     members = [lan("pc1", 1, state=State.DEAD), lan("pc2", 2, state=State.LEFT), lan("pc3", 3, zone=Zone.LAB)]
     assert member_origins(members) == {"https://192.168.1.1:7711", "https://192.168.1.2:7711"}
-    revoked = lan("pc4", 4, state="revoked")
+    revoked = lan("pc4", 4, state=State.REVOKED)
     assert member_origins([revoked]) == frozenset()
 
 
@@ -153,7 +156,7 @@ class TestTheGuard:
     members = (
         member("pc1", is_self=True),
         member("pc3", state=State.DEAD, api=("https://192.168.1.3:7711",)),
-        member("pc4", state="revoked", api=("https://192.168.1.4:7711",)),
+        member("pc4", state=State.REVOKED, api=("https://192.168.1.4:7711",)),
     )
 
     @pytest.mark.parametrize(
@@ -168,15 +171,30 @@ class TestTheGuard:
             ("null", False),
         ],
     )
-    async def test_another_members_page_may_open_the_chat(self, serve, client, origin, opened):
-        served = await serve(members=lambda: self.members)
+    async def test_another_members_page_may_open_the_chat_with_a_pass(self, serve, client, origin, opened):
+        served = await serve(members=lambda: self.members, passes=self.book())
+        shown: Any = {"origin": origin, "protocols": ["tarsd", "tarsd.pass.the-secret"]}
         if opened:
-            async with client.ws_connect(served.url + "/ws", origin=origin) as chat:
+            async with client.ws_connect(served.url + "/ws", **shown) as chat:
                 assert (await chat.receive_json())["type"] == "session"
             return
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-            await client.ws_connect(served.url + "/ws", origin=origin)
+            await client.ws_connect(served.url + "/ws", **shown)
         assert caught.value.status == 403
+
+    @pytest.mark.parametrize("protocols", [[], ["tarsd"], ["tarsd", "tarsd.pass.wrong"]])
+    async def test_without_a_pass_it_may_not_even_where_no_token_is_needed(self, serve, client, protocols):
+        """Whoever has the address of a member that is gone could else ask here, by our own browsers."""
+        served = await serve(members=lambda: self.members, passes=self.book())
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.ws_connect(served.url + "/ws", origin="https://192.168.1.3:7711", protocols=protocols)
+        assert caught.value.status == 403
+
+    def book(self) -> PassBook:
+        """The pass of a session at pc3."""
+        book, now = PassBook(), time.monotonic()
+        book.admit(self.members[1].node, [digest_of("the-secret")], now + 60, now)
+        return book
 
     async def test_but_it_may_change_nothing(self, serve, client):
         served = await serve(members=lambda: self.members)

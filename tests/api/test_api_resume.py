@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
-from tarsd.api.messages import MAX_SHOWN_CHARACTERS, MAX_SOURCES, MAX_TURN_CHARACTERS, MAX_TURNS
+from tarsd.api.messages import MAX_SOURCES, MAX_TURN_CHARACTERS, MAX_TURNS
+from tarsd.dispatch.newest import Newest
+from tarsd.errors import Superseded, to_wire
 from tarsd.host import events
+from tarsd.host.events import MAX_SHOWN_CHARACTERS
 from tarsd.names import AnswerId
 from tests.api.scripted_services import DONE, ROUTE, ScriptedHost, answer
 from tests.api.test_api_ws import receive, receive_until
@@ -191,3 +195,41 @@ async def test_plain_programs_may_still_send_their_question_alone(serve, client)
     async with client.ws_connect(served.url + "/ws") as socket:
         await socket.send_str('{"type": "ask", "text": "q", "later": "unknown fields are ignored"}')
         await receive_until(socket, "done")
+
+
+async def test_a_reader_that_resumes_at_the_same_node_leaves_one_turn_not_two(serve, client):
+    """Its connection broke without a close: the node still gives the answer to the old one too."""
+
+    class Giving(ScriptedHost):
+        def __init__(self) -> None:
+            super().__init__()
+            self.answers: Newest[Any] = Newest()
+
+        async def _events(self, question: events.Question) -> Any:
+            yield ROUTE
+            if question.answer == NAME and not question.shown:
+                yield events.TokenEvent("Between ")
+                await asyncio.Event().wait()
+            yield events.TokenEvent("1.8 bar.")
+            yield DONE
+
+        async def ask(self, question: events.Question) -> Any:
+            self.asked.append(question)
+            try:
+                async with aclosing(self.answers.give(question.answer, self._events(question))) as given:
+                    async for event in given:
+                        yield event
+            except Superseded as error:
+                yield events.ErrorEvent(*to_wire(error))
+
+    served = await serve(Giving())
+    async with client.ws_connect(served.url + "/ws") as old, client.ws_connect(served.url + "/ws") as new:
+        await old.send_json({"type": "ask", "text": "Which pressure?", "conversation": "talk", "answer": NAME})
+        await receive_until(old, "token")
+        await new.send_json(RESUME)
+        await receive_until(new, "done")
+        assert (await receive_until(old, "error"))[-1]["name"] == "Superseded"
+        await new.send_json({"type": "ask", "text": "next", "conversation": "talk", "answer": "another-answer"})
+        await receive_until(new, "done")
+    turns = [(turn.question, turn.answer) for turn in served.host.asked[-1].turns]
+    assert turns == [("Which pressure?", "Between 1.8 bar.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tarsd import errors
-from tarsd.api.messages import MAX_SHOWN_CHARACTERS, MAX_TURN_CHARACTERS, Ask, PastTurn, Resume, StoppedEvent
+from tarsd.api.messages import MAX_TURN_CHARACTERS, Ask, PastTurn, Resume, StoppedEvent
 from tarsd.cli.exchange import Exchange
 from tarsd.host import events
 from tarsd.names import AnswerId, RecordId
@@ -109,7 +109,7 @@ def test_the_time_told_is_that_of_the_whole_answer():
 
 def test_a_text_beyond_what_a_node_takes_ends_here():
     asked = exchange()
-    asked.take(events.TokenEvent("x" * (MAX_SHOWN_CHARACTERS + 1)), 101.0)
+    asked.take(events.TokenEvent("x" * (events.MAX_SHOWN_CHARACTERS + 1)), 101.0)
     with pytest.raises(errors.InvalidInput, match="too long"):
         asked.message("talk", with_turns=True)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
-from tarsd.api.messages import StoppedEvent
+from tarsd.api.messages import BeatEvent, StoppedEvent
 from tarsd.cli.client import ApiClient, Target
-from tarsd.cli.talk import MovedEvent, Talk
-from tarsd.errors import NotAllowed, Unavailable
+from tarsd.cli.talk import KeptLine, MovedEvent, Talk
+from tarsd.errors import NotAllowed, PeerLost, Unavailable
 from tarsd.host import events
 from tests.api import scripted_services as scripted
 from tests.api.scripted_services import DONE, ROUTE, ScriptedHost, answer, member
@@ -256,6 +258,91 @@ async def test_a_stop_at_a_frozen_node_is_not_taken_for_a_loss(pair, talk_to, mo
         assert isinstance(await listener.end(), StoppedEvent)
         await talk.close()
     assert pair.far.host.asked == []
+
+
+async def test_a_stop_while_the_next_node_is_joined_asks_it_nothing(pair, talk_to):
+    joining, go_on = asyncio.Event(), asyncio.Event()
+    got: list[str] = []
+
+    async def slow(request: web.Request) -> web.WebSocketResponse:
+        line = web.WebSocketResponse()
+        await line.prepare(request)
+        joining.set()
+        await go_on.wait()
+        session = {"type": "session", "conversation": "c", "node": "pc0", "version": "0.1.0", "pass": "x" * 43}
+        await line.send_json(session | {"peers": []})
+        async for message in line:
+            got.append(message.data)
+            await line.send_json({"type": "token", "text": " and half"})
+        return line
+
+    await pair.start(ScriptedHost(answer("half"), hang_after=3), ScriptedHost())
+    async with Serving(slow) as url:
+        pair.members("pc1").insert(0, member("pc0", api=(url,)))
+        talk = await talk_to(pair.near.url)
+        listener = Listener(talk, "q")
+        await listener.shown("half")
+        await pair.near.server.stop(0.0)
+        await asyncio.wait_for(joining.wait(), 5)
+        await talk.stop()
+        go_on.set()
+        assert isinstance(await listener.end(), StoppedEvent)
+        await talk.close()
+    assert listener.text == "half"
+    assert {json.loads(data)["type"] for data in got} <= {"stop"}
+
+
+class Line:
+    """A connection whose messages a test gives."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def give(self, message: dict[str, Any] | None) -> None:
+        self._queue.put_nowait(message)
+
+    async def send_str(self, data: str) -> None:
+        self.give(None)
+
+    async def __aiter__(self) -> AsyncIterator[aiohttp.WSMessage]:
+        while (message := await self._queue.get()) is not None:
+            yield aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, json.dumps(message), None)
+
+
+async def test_frozen_nodes_are_not_tried_one_after_the_other_beyond_the_time_to_give_up(monkeypatch):
+    monkeypatch.setattr("tarsd.cli.talk.GIVE_UP_S", 0.3)
+    monkeypatch.setattr("tarsd.cli.talk.JOIN_S", 0.2)
+    tried: list[str] = []
+
+    @asynccontextmanager
+    async def connect(url: str, passes: Sequence[str]) -> AsyncIterator[Line]:
+        tried.append(url)
+        if len(tried) > 1:
+            await asyncio.Event().wait()
+        line = Line()
+        line.give({"type": "session", "conversation": "c", "node": "pc1", "version": "1", "peers": peers})
+        yield line
+
+    peers = [f"http://192.168.1.{number}:7711" for number in range(2, 18)]
+    talk = Talk("http://192.168.1.1:7711", connect)
+    with pytest.raises(PeerLost, match="closed the connection"):
+        await Listener(talk, "q").end()
+    assert 2 <= len(tried) <= 4
+    await talk.close()
+
+
+async def test_what_came_while_we_ourselves_were_held_up_is_no_silence():
+    socket = Line()
+    line = KeptLine(socket, lambda peers: None)
+    receiving = asyncio.create_task(line.receive(0.02))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    time.sleep(0.05)  # noqa: ASYNC251 - this PC was busy, and the word came in time
+    socket.give({"type": "beat"})
+    assert isinstance(await receiving, BeatEvent)
+    with pytest.raises(PeerLost, match="not a word"):
+        await line.receive(0.02)
+    await line.close()
 
 
 class TestLettingIn:

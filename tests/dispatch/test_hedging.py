@@ -10,6 +10,7 @@ import pytest
 from tarsd import calls
 from tarsd.calls import ChatItem, RecallItem, RecallRequest
 from tarsd.dispatch import Dispatch
+from tarsd.dispatch.attempt import QUEUE_ITEMS
 from tarsd.dispatch.budget import Budget
 from tarsd.errors import DeadlineExceeded, InvalidInput, Overloaded, PeerLost, Unavailable
 from tarsd.gossip.member import Load, State
@@ -362,3 +363,48 @@ async def test_a_conversation_is_asked_where_it_was_answered_last(build: Build) 
     for n in range(10):
         await all_of(dispatch.call(calls.CHAT, CHAT, conversation=talk, trace=calls.TraceId(str(n))))
     assert asked(client) == home * 11
+
+
+@pytest.mark.parametrize("errors", [[Overloaded("full", 7.0)], [Overloaded("full", 7.0), PeerLost("gone")]])
+async def test_what_a_node_said_that_was_asked_beside_counts_when_nobody_is_left(
+    build: Build, errors: list[Unavailable]
+) -> None:
+    first = Stuck(then=())
+    beside = dict(zip("bc", map(fails, errors), strict=False))
+
+    async def lost(headers: calls.Headers) -> AsyncGenerator[Any, None]:
+        async for item in first(headers):
+            yield item
+        raise PeerLost("silent")
+
+    dispatch, client, _ = build({"a": lost} | beside)
+    asking = asyncio.ensure_future(all_of(dispatch.call(calls.RECALL, ASK)))
+    async with asyncio.timeout(2):
+        while len(client.asked) <= len(errors):  # noqa: ASYNC110 - another task has no event for us
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)  # it fails
+    first.go_on.set()
+    with pytest.raises(Overloaded) as caught:
+        await asking
+    assert caught.value.retry_after_s == 7.0
+
+
+async def test_who_began_while_the_reader_was_busy_with_a_place_in_a_queue_is_read_next(build: Build) -> None:
+    dispatch, client, _ = build({"a": Stuck(ChatItem(queue_position=2)), "b": text("yes")}, free=True)
+    async with dispatch.call(calls.CHAT, CHAT, conversation=TALK) as call, asyncio.timeout(2):
+        assert (await anext(call)).queue_position == 2
+        while asked(client) != "ab":  # noqa: ASYNC110 - another task has no event for us
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # it begins
+        assert "".join([item.text async for item in call]) == "yes"
+
+
+async def test_places_in_the_queue_of_who_is_asked_beside_do_not_keep_its_answer_back(build: Build) -> None:
+    async def waits_long(headers: calls.Headers) -> AsyncGenerator[ChatItem, None]:
+        for position in range(2 * QUEUE_ITEMS, 0, -1):
+            yield ChatItem(queue_position=position)
+        yield ChatItem("yes", finish_reason="stop")
+
+    dispatch, client, _ = build({"a": Stuck(), "b": waits_long}, free=True)
+    got = await asyncio.wait_for(all_of(dispatch.call(calls.CHAT, CHAT, conversation=TALK)), 2)
+    assert (asked(client), [item.text for item in got]) == ("ab", ["yes"])

@@ -82,3 +82,29 @@ async def test_a_source_that_ends_or_fails_is_passed_on_as_it_is() -> None:
     with pytest.raises(TimeoutError, match="its own"):
         await anext(stream)
     assert len(newest) == 0
+
+
+async def test_an_older_one_that_its_own_reader_is_closing_is_waited_for() -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_close() -> AsyncGenerator[int, None]:
+        try:
+            yield 0
+        finally:
+            closing.set()
+            await may_close.wait()
+
+    newest: Newest[int] = Newest()
+    older = newest.give("k", slow_to_close())
+    assert await anext(older) == 0
+    leaving = asyncio.ensure_future(older.aclose())
+    await closing.wait()
+    newer = newest.give("k", Source().run())
+    beginning = asyncio.ensure_future(anext(newer))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not beginning.done()
+    may_close.set()
+    assert await beginning == 0
+    await asyncio.wait({leaving})
+    await newer.aclose()

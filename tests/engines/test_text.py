@@ -98,6 +98,10 @@ def test_without_a_beginning_nothing_waits() -> None:
         ("ha ", ["ha ", "ha"], "ha ha"),
         ("The rent ", ["The rent"], ""),
         ("Well\n", ["\nSo"], "\nSo"),
+        ("def f():\n   ", [" return 1"], " return 1"),  # cut within an indentation: all of it counts
+        ("def f():\n ", ["   return 1"], "   return 1"),
+        ("a:\t ", [" b"], " b"),
+        ("a ", ["  b"], "  b"),
     ],
 )
 def test_the_seam_of_a_continued_answer_is_even(partial: str, pieces: list[str], shown: str) -> None:

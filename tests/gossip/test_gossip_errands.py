@@ -8,7 +8,7 @@ import pytest
 
 from tarsd.errors import PeerLost
 from tarsd.gossip.effects import Greet
-from tarsd.gossip.errands import AT_ONCE, Errands, as_address, plain_host
+from tarsd.gossip.errands import AT_ONCE, HINTS_AT_ONCE, Errands, as_address, plain_host
 from tarsd.gossip.greetings import Greeter
 from tarsd.gossip.member import Address
 from tarsd.gossip.station import Order
@@ -79,6 +79,13 @@ def test_only_so_many_go_out_at_once_and_each_once(tmp_path: Path) -> None:
     assert errands.begin(greets[0])
     assert not errands.begin(greets[0])
     assert [errands.begin(greet) for greet in greets[1:]] == [True] * (AT_ONCE - 1) + [False]
+
+
+def test_those_who_are_only_announced_leave_room_for_others(tmp_path: Path) -> None:
+    errands = Errands(answers, Table(tmp_path))
+    hints = [Greet(NODE, ((f"10.0.0.{number}", 1),), "a test", True) for number in range(AT_ONCE)]
+    assert sum(errands.begin(greet) for greet in hints) == HINTS_AT_ONCE
+    assert errands.begin(Greet(NODE, (("10.0.1.1", 1),), "a test"))
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,36 @@ def test_who_missed_all_that_was_pushed_is_brought_up_to_date() -> None:
     sim.until(lambda: model_at(deaf, nodes[0]) == "small", 6)
 
 
+def test_whom_a_push_missed_is_told_by_the_next_who_differs() -> None:
+    sim, nodes = crowd(12)
+    deaf = nodes[-1]
+    sim.udp_cut = {(node.name, deaf.name) for node in nodes}
+    advertise(nodes[0], "small")
+    sim.run(0.1)
+    sim.udp_cut = set()
+    assert model_at(deaf, nodes[0]) is None
+    sim.until(lambda: model_at(deaf, nodes[0]) == "small", 0.6)
+
+
+def test_news_is_not_told_back_and_not_for_ever() -> None:
+    sim, nodes = crowd(12)
+    advertise(nodes[0], "small")
+    sim.run(0.1)
+    viewer = next(node for node in nodes[1:] if node.membership._repair._fresh)
+    friend = a_friend_of(viewer, nodes[1:])
+    repair, peer = viewer.membership._repair, peer_of(viewer, friend)
+    (delta, until, _) = repair._fresh[bytes.fromhex(nodes[0].node)]
+
+    def told(teller: bytes, now: float) -> list[object]:
+        repair._fresh = {delta.node: (delta, until, teller)}
+        repair.compare(peer, bytes(8), now)
+        return [effect.message for effect in viewer.membership.roster.drain() if hasattr(effect, "message")]
+
+    assert delta in told(bytes(16), sim.now)
+    assert delta not in told(bytes.fromhex(friend.node), sim.now)
+    assert delta not in told(bytes(16), until)
+
+
 def test_a_digest_that_names_an_unknown_member_is_answered_by_a_question_and_an_introduction() -> None:
     sim, nodes = crowd(12)
     viewer = nodes[-1]
@@ -279,6 +309,74 @@ def test_loss_alone_kills_nobody_of_many() -> None:
     sim.loss = 0.0
     sim.run(10)
     assert sim.all_alive(nodes)
+
+
+def test_whom_we_never_met_is_not_buried_by_our_own_clock() -> None:
+    sim, nodes = crowd(12)
+    viewer = nodes[-1]
+    other = peer_of(viewer, a_stranger_to(viewer, nodes))
+    verdicts = viewer.membership._verdicts
+    verdicts.suspect(other, sim.now, "another member suspects it", b"x" * 16)
+    verdicts.tick(other, other.suspicion.deadline + 60.0)
+    assert other.state is State.SUSPECT
+
+
+def test_a_verdict_of_another_is_not_believed_of_one_that_lives() -> None:
+    sim, nodes = crowd(12)
+    viewer, begin = nodes[-1], sim.now
+    friend, stranger = a_friend_of(viewer, nodes), a_stranger_to(viewer, nodes)
+    teller = next(node for node in nodes if node not in (viewer, friend) and peer_of(viewer, node).met)
+    peer_of(viewer, friend).heard_at = peer_of(viewer, friend).evidence_at = sim.now - 8.0  # as is usual among many
+    for victim in (friend, stranger):
+        deliver(teller, viewer, Rumours([Claim(bytes.fromhex(victim.node), Word.DEAD, 1, 0, b"x" * 16)]))
+        assert viewer.state_of(victim) is State.SUSPECT
+    sim.until(lambda: all(viewer.state_of(victim) is State.ALIVE for victim in (friend, stranger)), 1.0)
+    sim.until(lambda: all(peer_of(viewer, victim).incarnation == 1 for victim in (friend, stranger)), 1.0)
+    assert peer_of(viewer, stranger).met, "it was greeted"
+    sim.run(5)
+    assert [entry for node in nodes for entry in node.history if entry[0] >= begin and entry[2] is State.DEAD] == []
+
+
+def test_a_verdict_of_another_is_believed_when_the_member_does_not_answer() -> None:
+    sim, nodes = crowd(12)
+    viewer = nodes[-1]
+    friend, stranger = a_friend_of(viewer, nodes), a_stranger_to(viewer, nodes)
+    teller = next(node for node in nodes if node not in (viewer, friend) and peer_of(viewer, node).met)
+    sim.run(0.1)
+    for victim in (friend, stranger):
+        victim.power_off()
+        deliver(teller, viewer, Rumours([Claim(bytes.fromhex(victim.node), Word.DEAD, 1, 0, b"x" * 16)]))
+    sim.until(lambda: all(viewer.state_of(victim) is State.DEAD for victim in (friend, stranger)), 1.7)
+
+
+def test_a_suspect_never_met_is_greeted_when_it_does_not_refute() -> None:
+    sim, nodes = crowd(12)
+    viewer = nodes[-1]
+    other = a_stranger_to(viewer, nodes)
+    viewer.membership._verdicts.suspect(peer_of(viewer, other), sim.now, "another member suspects it", b"x" * 16)
+    sim.run(1.9)
+    assert not peer_of(viewer, other).met, "it may refute first"
+    sim.until(lambda: peer_of(viewer, other).met, 2.0)
+
+
+def test_a_snapshot_that_calls_a_stranger_gone_is_checked() -> None:
+    sim, nodes = crowd(12)
+    viewer = nodes[-1]
+    other = a_stranger_to(viewer, nodes)
+    viewer.membership._greetings._introductions.take(introduction(other, word=Word.LEFT), "liar", sim.now)
+    viewer.carry(viewer.station.orders(viewer.membership.tick(sim.now)))
+    assert viewer.state_of(other) is State.SUSPECT
+    sim.until(lambda: viewer.state_of(other) is State.ALIVE and peer_of(viewer, other).met, 1.0)
+
+
+def test_who_lives_though_it_was_accused_is_told_at_once() -> None:
+    sim, nodes = crowd(12)
+    viewer = nodes[-1]
+    friend = a_friend_of(viewer, nodes)
+    peer_of(viewer, friend).accused_at = peer_of(viewer, friend).incarnation
+    effects = viewer.membership.received(friend.node, Rumours([]), friend.address, sim.now)
+    pings = [effect.message for effect in effects if isinstance(getattr(effect, "message", None), Ping)]
+    assert [claim.node for ping in pings for claim in ping.claims] == [bytes.fromhex(friend.node)]
 
 
 def test_after_a_sleep_everybody_met_is_pinged_at_once() -> None:

@@ -12,7 +12,7 @@ from tarsd.gossip.codec import MAX_DATAGRAM_BYTES
 from tarsd.gossip.greetings import Greeter
 from tarsd.gossip.member import Load, Met
 from tarsd.gossip.messages import Believed, Claim, Delta, Fact, Hello, Leave, Ping, PingRequest, Rumours, Word
-from tarsd.gossip.roster import MAX_KNOWN
+from tarsd.gossip.roster import MAX_HINTS
 from tarsd.names import Capability, NodeId, NodeName, Zone
 
 CHAT = Capability("chat")
@@ -945,10 +945,10 @@ def test_a_peer_cannot_use_up_our_generations() -> None:
 def test_hints_without_end_push_out_hints_and_no_members() -> None:
     sim = Sim()
     pc1, pc2 = sim.cluster(2)
-    for number in range(MAX_KNOWN + 100):
+    for number in range(MAX_HINTS + 100):
         stranger = NodeId(f"{number + 1:016x}" + "0" * 16)
         pc1.carry(pc1.station.orders(pc1.membership.hint(stranger, [("10.1.1.1", 7710)], sim.now)))
-    assert len(pc1.membership.roster.peers) == MAX_KNOWN == len(pc1.membership.roster.by_prefix)
+    assert len(pc1.membership.roster.peers) == 1 + MAX_HINTS == len(pc1.membership.roster.by_prefix)
     assert pc1.state_of(pc2) is State.ALIVE
 
 

@@ -215,6 +215,49 @@ def test_each_key_has_its_own_overlap() -> None:
     assert opens(b, a, ours)
 
 
+def renewed_apart() -> tuple[End, End]:
+    """Two that met, and then renewed twice while neither heard of the other."""
+    a, b = pair()
+    for now in (10.0, 100.0):
+        for end in (a, b):
+            end.sessions.retire(now - 1.0)
+            renew(end, now)
+    for end in (a, b):
+        end.sessions.retire(101.0)
+    return a, b
+
+
+def test_after_a_cut_in_which_both_renewed_one_greeting_is_enough() -> None:
+    a, b = renewed_apart()
+    greet(a, b, 101.0)
+    talk(a, b, 101.0)
+    assert a.sessions.behind() == b.sessions.behind() == []
+
+
+def test_a_greeting_that_may_be_older_than_the_newest_key_leaves_its_sender_behind() -> None:
+    a, b = renewed_apart()
+    late = b.hello()
+    a.sessions.agree(*late, 101.0)  # it does not say whether b was told of our newest key, and it was not
+    assert a.sessions.behind() == [B]
+    greet(a, b, 102.0)
+    talk(b, a, 102.0)
+    talk(a, b, 102.0)
+    assert a.sessions.behind() == []
+
+
+def test_an_older_key_that_is_shown_takes_the_place_of_one_only_supposed() -> None:
+    a, b = End(A), End(B)
+    greet(a, b)
+    renew(a)
+    b.sessions.agree(*a.hello(), 1.0)
+    renew(a)
+    a.sessions._pairs[B].shown = 2
+    a.sessions._pairs[B].unproven = True
+    talk(b, a, 1.0)
+    assert (a.sessions._pairs[B].shown, a.sessions._pairs[B].unproven) == (1, False)
+    talk(a, b, 1.0)
+
+
 def test_one_epoch_has_one_key() -> None:
     a, b = pair()
     other = X25519PrivateKey.generate().public_key().public_bytes_raw()

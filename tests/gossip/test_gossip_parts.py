@@ -9,10 +9,11 @@ import pytest
 from tarsd.gossip.estimates import TIMEOUT_MAX_S, TIMEOUT_MIN_S, TRIES_MAX, TRIES_MIN, Flaps, Path
 from tarsd.gossip.facts import Facts, as_facts
 from tarsd.gossip.messages import Delta, Fact
+from tarsd.gossip.peer import ONE_WAY_PINGS, Peer
 from tarsd.gossip.proof import Ed25519Notary
 from tarsd.gossip.stall import LATE_S, TICK_S, WORST, Health
 from tarsd.gossip.suspicion import Suspicion
-from tarsd.names import Capability
+from tarsd.names import Capability, NodeId
 
 NODE = bytes(range(16))
 CHAT = Capability("chat")
@@ -180,3 +181,14 @@ def test_a_fact_that_we_cannot_read_is_kept_and_means_nothing(notary: Ed25519Not
 def test_more_facts_than_the_wire_holds_are_refused(notary: Ed25519Notary) -> None:
     with pytest.raises(ValueError, match="at most"):
         Facts(1).changed_to(NODE, {f"k{number}": b"\x01" for number in range(129)}, 1, notary)
+
+
+def test_a_few_lost_pings_are_no_one_way_link() -> None:
+    peer = Peer(NodeId("ab" * 16), 0.0)
+    peer.heard_at, peer.silent_since = 60.0, 0.0
+    peer.unheard = ONE_WAY_PINGS - 1
+    assert not peer.one_way(60.0)
+    peer.unheard = ONE_WAY_PINGS
+    assert peer.one_way(60.0)
+    peer.confirmed(60.0)
+    assert not peer.one_way(60.0)

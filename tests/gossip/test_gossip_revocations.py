@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
-from tarsd.gossip.codec import encode
+from tarsd.gossip.codec import MAX_HELLO_BYTES, encode, encode_hello
 from tarsd.gossip.effects import Greet
 from tarsd.gossip.member import State
-from tarsd.gossip.messages import Revoked
+from tarsd.gossip.messages import Known, Revoked, Word
 from tarsd.gossip.revocations import HELLO_BYTES, News, NoBook
-from tarsd.identity.notices import Notice, Revocation
-from tarsd.names import NodeId
+from tarsd.identity.notices import Notice, Revocation, retire
+from tarsd.names import NodeId, Zone
+from tarsd.rpc import client, server
 from tests.gossip.gossip_sim import Sim, SimNode
 
 
@@ -239,8 +241,9 @@ def test_revoke_without_a_notice_is_final_too(four) -> None:
 
 def test_a_greeting_carries_no_more_notices_than_fit(four) -> None:
     _, (a, *_) = four
-    a.book.take([b"true" + bytes([number]) * 16 + b"x" * 1000 for number in range(60)])
+    a.book.take([b"true" + bytes([number]) * 16 + b"x" * 2000 for number in range(60)])
     told = a.membership._news.to_tell()
+    assert 0 < len(told) < 60
     assert sum(map(len, told)) <= HELLO_BYTES
     assert told[0] == a.book.all()[0]
 
@@ -253,3 +256,18 @@ def test_without_a_book_nothing_is_believed() -> None:
     a.carry(a.station.orders(a.membership.received(b.node, Revoked(notice(b)), b.address, a.now)))
     sim.run(5)
     assert a.state_of(b) is State.ALIVE
+
+
+def test_a_greeting_of_a_thousand_members_with_their_retirement_fits(four) -> None:
+    _, (a, *_) = four
+    nodes = [NodeId(f"{number:032x}") for number in range(1000)]
+    retirement = msgspec.msgpack.encode(retire(2, 0, [(node, Zone.CORE) for node in nodes]))
+    a.book.take([b"true" + bytes([number]) * 16 + b"x" * 1000 for number in range(60)])  # type: ignore[attr-defined]
+    a.book.take([b"true" + bytes(16) + retirement.hex().encode()])  # type: ignore[attr-defined] # twice its size
+    addresses = [(f"192.168.{number}.200", 7710) for number in range(4)]
+    known = [Known(bytes.fromhex(n), n, 1, Word.ALIVE, addresses, 1, bytes(8), bytes(32)) for n in nodes]
+    hello = msgspec.structs.replace(a.membership.greeting(), members=known, notices=a.membership._news.to_tell())
+    assert retirement.hex().encode() in hello.notices[0]
+    size = len(encode_hello(hello))
+    assert size > 64 * 1024
+    assert size <= min(client.MAX_HELLO_BYTES, server.MAX_HELLO_BYTES, MAX_HELLO_BYTES)

@@ -252,9 +252,13 @@ def test_an_unusable_key_of_a_new_boot_leaves_the_old_session_open() -> None:
     assert b.sessions.open(a.sessions.seal(B, b"x")) == Opened(A, b"x")
 
 
-def test_those_agreed_longest_ago_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_makes_room_since_counters_would_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_PAIRS", 3)
     own = Boot(A)
-    for number in range(5):
-        own.sessions.agree(NodeId(f"{number:032x}"[::-1]), bytes(8), public(own.private), 0)
-    assert own.sessions.senders == {bytes.fromhex(f"{number:032x}"[::-1])[:8] for number in (2, 3, 4)}
+    nodes = [NodeId(f"{number:032x}"[::-1]) for number in range(4)]
+    for node in nodes[:3]:
+        own.sessions.agree(node, bytes(8), public(own.private), 0)
+    with pytest.raises(WireError, match="3 others"):
+        own.sessions.agree(nodes[3], bytes(8), public(own.private), 0)
+    assert own.sessions.senders == {bytes.fromhex(node)[:8] for node in nodes[:3]}
+    assert own.sessions.agree(nodes[0], b"another!", public(own.private), 0) is False, "a new boot takes its own place"

@@ -468,3 +468,67 @@ def test_the_same_works_on_uvloop(tmp_path: Path) -> None:
         suspect_s, dead_s = loop.run_until_complete(journey())
     assert suspect_s < 0.8
     assert dead_s < 2.5
+
+
+async def test_a_bug_in_one_tick_is_told_once_and_does_not_end_gossip(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pc1, pc2 = Node(wire, Who("pc1"), tmp_path, mdns=False), Node(wire, Who("pc2"), tmp_path, mdns=False)
+    async with running(pc1, pc2):
+        station = pc1.gossip._station
+        healthy, ticks, repaired = station.tick, 0, asyncio.Event()
+        ticked = pc1.gossip.last_tick_s
+
+        def tick(now: float) -> list[object]:
+            nonlocal ticks
+            ticks += 1
+            if ticks <= 3:
+                assert pc1.gossip.last_tick_s == ticked, "the watchdog shall see it"
+                raise KeyError("unforeseen")
+            if ticks > 4:
+                repaired.set()
+            return healthy(now)
+
+        monkeypatch.setattr(station, "tick", tick)
+        async with asyncio.timeout(5.0):
+            await repaired.wait()
+        assert pc1.gossip.last_tick_s > ticked
+        assert not pc1.gossip._running.done()
+    assert [record.levelname for record in caplog.records if record.message == "a tick failed"] == ["ERROR"]
+
+
+async def test_a_bug_in_one_greeting_does_not_end_gossip(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pc1 = Node(wire, Who("pc1"), tmp_path, mdns=False)
+    async with running(pc1):
+        seed = f"127.0.0.1:{pc1.gossip.port}"
+        pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=(seed,))
+        run, failed = pc2.gossip._errands.run, 0
+
+        async def first_fails(*given: object) -> None:
+            nonlocal failed
+            failed += 1
+            pc2.gossip._errands._out.clear()
+            if failed == 1:
+                raise KeyError("unforeseen")
+            await run(*given)
+
+        monkeypatch.setattr(pc2.gossip._errands, "run", first_fails)
+        async with running(pc2):
+            await pc2.sees(pc1, State.ALIVE)
+    assert failed > 1
+
+
+async def test_whose_certificate_was_seen_in_an_earlier_boot_is_certified_but_no_member_for_work(
+    wire: Wire, tmp_path: Path
+) -> None:
+    a = Node(wire, Who("pc1"), tmp_path, mdns=False)
+    async with running(a):
+        b = Node(wire, Who("lab1", zone=Zone.LAB), tmp_path, mdns=False, seeds=(f"127.0.0.1:{a.gossip.port}",))
+        async with running(b):
+            await a.sees(b, State.ALIVE)
+    again = Node(wire, a.who, tmp_path, mdns=False)
+    async with running(again):
+        assert next(m.zone for m in again.gossip.members() if m.node == b.who.node_id) is None
+        assert again.gossip.certified() == {b.who.node_id: Zone.LAB}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -86,6 +89,73 @@ def test_where_the_kernel_does_not_want_to_everything_is_read() -> None:
     closed.close()
     assert sieve.attach(closed, [A]) is False
     assert sieve.dropped(closed) == 0
+
+
+class Full:
+    """A socket of a kernel that has room for one filter only, so that none can be exchanged; or for none."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.attached = room, 0
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        assert level == socket.SOL_SOCKET
+        if option == sieve.SO_DETACH_FILTER:
+            if not self.attached:
+                raise FileNotFoundError(2, "none")
+            self.attached = 0
+        elif self.attached >= self.room:
+            raise OSError(12, "no room")
+        else:
+            self.attached += 1
+
+
+def test_a_filter_that_cannot_be_exchanged_is_detached_first() -> None:
+    one = Full(room=1)
+    assert sieve.attach(one, [A])
+    assert sieve.attach(one, [A, B])
+    assert one.attached == 1
+
+
+def test_a_filter_that_cannot_be_had_shuts_nobody_out() -> None:
+    one = Full(room=1)
+    assert sieve.attach(one, [A])
+    one.room = 0
+    assert sieve.attach(one, [A, B]) is False
+    assert one.attached == 0
+    assert sieve.attach(one, [A]) is False
+
+
+OPTMEM = Path("/proc/sys/net/core/optmem_max")
+IN_A_SMALL_KERNEL = """
+import pathlib, sys
+pathlib.Path("/proc/sys/net/core/optmem_max").write_text("20480")
+import socket
+from tarsd.gossip import sieve
+from tarsd.gossip.seal import MIN_DATAGRAM_BYTES
+here, there = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+here.bind(("127.0.0.1", 0))
+here.settimeout(2.0)
+ids = [number.to_bytes(4, "big") + bytes(4) for number in range(1, 1001)]
+refused = [count for count in range(100, 1001, 100) if not sieve.attach(here, ids[:count])]
+there.sendto((bytes([1, 0]) + ids[-1]).ljust(MIN_DATAGRAM_BYTES, bytes(1)), here.getsockname())
+here.recv(4096)
+print(len(refused))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not OPTMEM.exists(), reason="needs a network namespace")
+def test_a_kernel_with_little_room_lets_new_senders_through() -> None:
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$0" -c "$1"', sys.executable, IN_A_SMALL_KERNEL],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if "optmem_max" in done.stderr or "unshare" in done.stderr:
+        pytest.skip("this kernel has one bound for all namespaces")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 def run(steps: list[sieve.Instruction], packet: bytes) -> bool:

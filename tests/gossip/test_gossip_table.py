@@ -23,7 +23,7 @@ def test_a_generation_learned_from_peers_is_kept(tmp_path: Path) -> None:
     assert Table(tmp_path).next_generation() == 42
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\xff\xfe", b"-7"])
+@pytest.mark.parametrize("content", [b"", b"x", b"\xff\xfe", b"-7", b"4294901760"])
 def test_an_unreadable_generation_counts_as_lost(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "generation").write_bytes(content)
     assert Table(tmp_path).next_generation() == 1

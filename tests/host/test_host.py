@@ -14,10 +14,11 @@ from tarsd.dispatch import Dispatch
 from tarsd.errors import Overloaded, PeerLost, StorageError
 from tarsd.gossip.member import Load, Member
 from tarsd.host import events
-from tarsd.host.events import Event, Question
-from tarsd.host.host import MAX_QUESTION_CHARACTERS, Host
+from tarsd.host.events import MAX_QUESTION_CHARACTERS, Event, Question
+from tarsd.host.host import Host
 from tarsd.names import ConversationId, NodeId, RecordId, Route
 from tests.dispatch.test_dispatch import ScriptedMembership
+from tests.dispatch.test_hedging import Never
 from tests.test_routing import member
 
 PASSAGE = Passage("o:1", "sha", "lease.pdf", 2, 0, 22, "The rent is 900 euros.")
@@ -274,3 +275,30 @@ async def test_a_stream_that_ends_without_its_last_part_is_a_cut_answer() -> Non
     seen = await ask(host)
     assert isinstance(seen[-1], events.ErrorEvent)
     assert text_of(seen) == "half"
+
+
+async def test_a_spent_budget_of_second_attempts_holds_for_the_hosts_own_tries_too() -> None:
+    gone = {name: {"chat": fails(PeerLost(f"{name} is gone"))} for name in "abc"}
+    host, peers = build({"p": {"prepare": gives(PREPARED)}} | gone)
+    host._dispatch.budget = Never(0.0)
+    seen = await ask(host)
+    (asked,) = [name for name, capability, _ in peers.asked if capability == "chat"]
+    assert isinstance(seen[-1], events.DoneEvent)
+    assert f"{asked} is gone" in seen[-1].degraded[0]
+
+
+async def test_what_waits_to_be_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tarsd.host.host.MAX_MEMORY_TASKS", 2)
+
+    async def hangs(request: Any) -> AsyncGenerator[RememberItem, None]:
+        await asyncio.Event().wait()
+        yield RememberItem("s", 1)
+
+    host, peers = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": says("900"), "remember": hangs}})
+    for number in range(4):
+        await ask(host, conversation=ConversationId(f"k{number}"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    remembered = [request.conversation for _, capability, request in peers.asked if capability == "remember"]
+    assert remembered == ["k0", "k1"]
+    await host.stop()

@@ -16,8 +16,8 @@ from tarsd.dispatch.budget import Budget
 from tarsd.errors import Overloaded, PeerLost
 from tarsd.gossip.member import Load
 from tarsd.host import events
-from tarsd.host.events import Event, Question
-from tarsd.host.host import MAX_SHOWN_CHARACTERS, Host
+from tarsd.host.events import MAX_SHOWN_CHARACTERS, Event, Question
+from tarsd.host.host import Host
 from tarsd.names import AnswerId, ConversationId, RecordId
 from tarsd.planning.prompt import passages_answer
 from tests.host.test_host import PASSAGE, PREPARED, Script, ask, build, fails, gives, says, text_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,16 +15,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from tarsd.errors import InvalidInput, InviteError, NotAllowed
-from tarsd.identity import Identity, create_invite, init_cluster, load_identity, reissue, renew, request_renewal
+from tarsd.identity import (
+    Identity,
+    create_invite,
+    init_cluster,
+    issuers,
+    load_identity,
+    reissue,
+    renew,
+    request_renewal,
+)
 from tarsd.identity import authority as ca
 from tarsd.identity.enrol import JoinRequest, admit
 from tarsd.identity.folder import Signed
 from tarsd.identity.identity import read_authority
-from tarsd.identity.notices import MAX_REASON, Notice, Retirement, Revocation, read_notice, write_notice
+from tarsd.identity.notices import MAX_REASON, Notice, Retirement, Revocation, plain, read_notice, retire, write_notice
 from tarsd.identity.peer import PeerIdentity
 from tarsd.identity.revocations import FILES, Notices
+from tarsd.identity.rotation import retirement
 from tarsd.identity.token import decode_token
-from tarsd.names import NodeId, Zone
+from tarsd.names import NodeId, NodeName, Zone
 
 
 def root_of(identity: Identity) -> bytes:
@@ -252,8 +263,7 @@ def test_joining_again_makes_another_node(pc1: Identity, add_node, tmp_path: Pat
 def test_certificates_of_a_retired_authority_are_refused_but_those_of_vouched_nodes(pc1: Identity, add_node) -> None:
     pc2 = add_node("pc2")
     second = later(pc1, 2)
-    vouched = [(bytes.fromhex(pc2.node_id), Zone.CORE)]
-    notice = write_notice(Retirement(2, int(time.time()), vouched), second[Zone.CORE], root_of(pc1))
+    notice = write_notice(retire(2, int(time.time()), [(pc2.node_id, Zone.CORE)]), second[Zone.CORE], root_of(pc1))
     pc1.notices.take([notice.raw])
     thief = PeerIdentity(NodeId("f" * 32), pc2.name, Zone.CORE, 1)
     assert "replaced" in pc1.notices.refusal(thief)
@@ -278,3 +288,133 @@ def test_a_retired_authority_is_not_believed_any_more(pc1: Identity, add_node) -
 def test_an_authority_cannot_retire_itself(pc1: Identity) -> None:
     with pytest.raises(NotAllowed, match="retire itself"):
         write_notice(Retirement(2, 0), read_authority(pc1.folder, Zone.CORE), root_of(pc1))
+
+
+def retired(pc1: Identity, generation: int, vouched: list[tuple[NodeId, Zone]] | None = None) -> Notice:
+    return write_notice(retire(generation, 0, vouched or []), later(pc1, generation)[Zone.CORE], root_of(pc1))
+
+
+def test_who_missed_a_retirement_agrees_with_those_who_did_not(
+    pc1: Identity, add_node, caplog: pytest.LogCaptureFixture
+) -> None:
+    present, absent = notices(pc1), notices(add_node("pc2"))
+    second, third = retired(pc1, 2), retired(pc1, 3)
+    present.take([second.raw])
+    present.take([third.raw])
+    absent.take([third.raw])
+    assert present.digest == absent.digest
+    assert present.all() == absent.all() == [third.raw]
+    caplog.clear()
+    assert absent.take([second.raw]) == []
+    assert caplog.records == []
+    assert absent.minimum == 3
+    present.save()
+    assert notices(pc1).digest == absent.digest
+    assert (pc1.folder / FILES[0]).read_bytes().count(b"\n") == 1
+
+
+def test_what_only_a_retired_authority_had_revoked_is_not_in_the_hash_nor_told(pc1: Identity, add_node) -> None:
+    pc2, pc3 = add_node("pc2"), add_node("pc3")
+    alone = notices(pc1)
+    alone.take([revoked(pc1, pc3).raw])
+    for book in (alone, pc2.notices):
+        book.take([retired(pc1, 2).raw])
+    assert alone.digest == pc2.notices.digest
+    assert len(alone.all()) == 1
+    assert pc3.node_id in alone
+    assert not alone.is_believed(pc3.node_id)
+    assert alone.unbelieved() == []  # it was not this node that had said it
+    again = write_notice(revocation(pc3), later(pc1, 2)[Zone.CORE], root_of(pc1))
+    for book in (alone, pc2.notices):
+        book.take([again.raw])
+    assert alone.digest == pc2.notices.digest
+    assert alone.is_believed(pc3.node_id)
+
+
+def test_a_node_knows_after_a_restart_what_it_has_to_say_again(pc1: Identity, add_node) -> None:
+    pc2, pc3 = add_node("pc2"), add_node("pc3")
+    book = notices(pc1)
+    book.say(revoked(pc1, pc2))
+    book.take([revoked(pc1, pc3).raw])
+    assert book.unbelieved() == []
+    book.take([retired(pc1, 2).raw])
+    book.save()
+    assert [found.node_id for found in notices(pc1).unbelieved()] == [pc2.node_id]
+
+
+@pytest.mark.parametrize("at", [2**62, -1, 253_402_300_800])
+def test_a_date_that_is_none_is_refused(pc1: Identity, add_node, at: int) -> None:
+    pc2 = add_node("pc2")
+    core = read_authority(pc1.folder, Zone.CORE)
+    for body in (Revocation(bytes.fromhex(pc2.node_id), "pc2", at), Retirement(2, at)):
+        with pytest.raises(InvalidInput, match="not a notice"):
+            write_notice(body, core, root_of(pc1))
+    last = write_notice(Revocation(bytes(16), "pc2", 253_402_300_799), core, root_of(pc1)).body
+    assert isinstance(last, Revocation)
+    assert "pc2 was revoked on" in last.sentence
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[2J", "b\x7f", "c\x9b", "d\u202e", "e\n"])
+@pytest.mark.parametrize("field", ["name", "reason", "by"])
+def test_a_text_that_would_move_a_terminal_is_refused(pc1: Identity, text: str, field: str) -> None:
+    body = msgspec.structs.replace(Revocation(bytes(16), "pc2", 0), **{field: text})
+    core = read_authority(pc1.folder, Zone.CORE)
+    with pytest.raises(InvalidInput, match="not a notice"):
+        write_notice(body, core, root_of(pc1))
+    write_notice(msgspec.structs.replace(body, **{field: plain(text)}), core, root_of(pc1))
+
+
+def test_a_retirement_names_two_thousand_nodes(pc1: Identity) -> None:
+    nodes = [(NodeId(f"{number:032x}"), Zone.LAB if number % 2 else Zone.CORE) for number in range(2000)]
+    pc1.notices.take([retired(pc1, 2, nodes).raw])
+    for node, zone in (nodes[0], nodes[-1]):
+        assert pc1.notices.refusal(PeerIdentity(node, NodeName("pc"), zone, 1)) == ""
+    assert pc1.notices.refusal(PeerIdentity(nodes[0][0], NodeName("pc"), Zone.LAB, 1))
+
+
+def test_ids_of_another_length_are_refused(pc1: Identity) -> None:
+    with pytest.raises(InvalidInput, match="16 bytes"):
+        write_notice(Retirement(2, 0, b"x" * 17), later(pc1, 2)[Zone.CORE], root_of(pc1))
+
+
+def test_the_retirement_is_told_first_whatever_was_revoked_since(pc1: Identity, add_node) -> None:
+    pc2 = add_node("pc2")
+    first = retired(pc1, 2)
+    pc1.notices.take([first.raw])
+    said = write_notice(revocation(pc2), later(pc1, 2)[Zone.CORE], root_of(pc1))
+    pc1.notices.take([said.raw])
+    assert pc1.notices.all() == [first.raw, said.raw]
+
+
+def test_a_thief_who_fills_the_list_does_not_keep_his_authority(
+    pc1: Identity, add_node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pc2, pc3 = add_node("pc2"), add_node("pc3")
+    monkeypatch.setattr("tarsd.identity.revocations.MAX_NOTICES", 1)
+    assert len(pc1.notices.take([revoked(pc1, pc2).raw, revoked(pc1, pc3).raw])) == 1
+    pc1.notices.take([retired(pc1, 2).raw])
+    assert pc1.notices.minimum == 2
+
+
+def test_what_is_not_believed_is_warned_of_once(pc1: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "tarsd.identity.revocations"):
+        for _ in range(3):
+            pc1.notices.take([b"rubbish"])
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG, logging.DEBUG]
+
+
+def test_who_missed_the_new_authorities_lets_nobody_in(pc1: Identity, add_node) -> None:
+    token = decode_token(create_invite(pc1.data_dir))
+    pc1.notices.take([retired(pc1, 2, [(pc1.node_id, Zone.CORE)]).raw])
+    pc1.notices.save()
+    with pytest.raises(InviteError, match="replaced while this node was off"):
+        admit(pc1.data_dir, JoinRequest(token.secret, "pc4", ca.make_request(ca.new_key())))
+
+
+def test_a_change_of_authorities_does_not_say_again_what_nobody_believes(pc1: Identity, add_node) -> None:
+    pc2, pc3 = add_node("pc2"), add_node("pc3")
+    pc1.notices.take([revoked(pc1, pc2).raw, retired(pc1, 2).raw])
+    pc1.notices.take([write_notice(revocation(pc3), later(pc1, 2)[Zone.CORE], root_of(pc1)).raw])
+    issuers.install(pc1.folder, later(pc1, 3), root_of(pc1))
+    bodies = [read_notice(raw, root_of(pc1)).body for raw in retirement(pc1, 3, [])]
+    assert [body.node_id for body in bodies if isinstance(body, Revocation)] == [pc3.node_id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -14,6 +15,7 @@ from bench.cluster import Cluster, Plan
 from bench.lan import Lan, LanClient, LanDaemon
 
 _COMMAND_S = 10.0
+_SETTLED_S = 10.0
 
 
 def run(*command: str) -> str:
@@ -72,6 +74,13 @@ class HomeLan(Lan):
         shown = self.ip(number, "-brief", "-6", "addr", "show", "dev", "eth0", "scope", "link")
         return shown.split()[2].partition("/")[0]
 
+    async def settled(self) -> None:
+        """Wait until the kernel has made sure of every address: until then nobody may send from it (RFC 4862, 5.4)."""
+        async with asyncio.timeout(_SETTLED_S):
+            for number in range(1, self._size + 1):
+                while self.ip(number, "-6", "addr", "show", "tentative").strip():  # noqa: ASYNC110 - `ip` cannot wait
+                    await asyncio.sleep(0.05)
+
     def _port(self, number: int, cable: int) -> str:
         return f"port{number}" if cable == 0 else f"second{number}"
 
@@ -128,6 +137,7 @@ async def home(lan: HomeLan, plans: Sequence[Plan], folder: Path) -> AsyncGenera
 
 async def _form(lan: HomeLan, daemons: Sequence[LanDaemon]) -> None:
     """Make one cluster. An invitation names no link-local address: the person who joins gives one."""
+    await lan.settled()
     first, *others = daemons
     await first.command("init")
     await first.start()

@@ -15,10 +15,11 @@ import pytest
 from tarsd import calls
 from tarsd.errors import InvalidInput, NotAllowed, NotFound, PeerLost, TarsdError, Unavailable
 from tarsd.gossip.member import State
-from tarsd.identity import create_invite, issuers, load_identity
+from tarsd.identity import create_invite, issuers, load_identity, request_renewal
+from tarsd.identity.peer import PeerIdentity
 from tarsd.identity.renewal import LOOK_EVERY_S, RETRY_LAST_S, alarm, next_look_s
 from tarsd.identity.rotation import read_state
-from tarsd.names import Zone
+from tarsd.names import NodeId, NodeName, Zone
 from tests.roles.trust_cluster import DAY_S, TrustCluster, TrustNode
 
 
@@ -358,3 +359,169 @@ async def test_who_joins_after_a_change_gets_the_new_authorities_and_all_notices
     assert four["pc3"].identity.node_id in late.identity.notices
     assert late.identity.notices.minimum == 2
     assert (await late.asks(four["pc2"])).name == "pc2"
+
+
+async def on_return(node: TrustNode, told_by: TrustNode) -> None:
+    """A node that was off is back, and hears by its first greeting what it missed."""
+    await node.start()
+    node.identity.notices.take(told_by.identity.notices.all())
+
+
+async def test_who_missed_two_changes_holds_up_no_later_one(four: TrustCluster) -> None:
+    await four["pc3"].stop()
+    for _ in range(2):
+        await four["pc1"].trust.rotate()
+    await on_return(four["pc3"], four["pc1"])
+    await four["pc3"].trust.look()
+    report = await four["pc1"].trust.rotate()
+    assert (report.phase, report.generation) == ("done", 4)
+    assert "pc3" in report.acknowledged["remove"]
+
+
+async def test_a_node_that_was_off_revokes_with_the_new_authority_or_says_that_it_cannot(four: TrustCluster) -> None:
+    pc1, pc3 = four["pc1"], four["pc3"]
+    await pc3.stop()
+    await pc1.trust.rotate()
+    await on_return(pc3, pc1)
+    for name in ("pc1", "pc2"):
+        four[name].state = State.DEAD
+    with pytest.raises(Unavailable):
+        await pc3.trust.revoke("lab1")
+    assert four["lab1"].identity.node_id not in pc3.identity.notices
+    for name in ("pc1", "pc2"):
+        four[name].state = State.ALIVE
+    assert (await pc3.trust.revoke("lab1")).acknowledged == ["pc1", "pc2"]
+    assert four["lab1"].identity.node_id in pc1.identity.notices
+
+
+async def cut_off_while_authorities_change(four: TrustCluster) -> TrustNode:
+    """pc3 has revoked lab1 where nobody heard it, and learns later that its authority is retired."""
+    pc1, pc2, pc3 = four["pc1"], four["pc2"], four["pc3"]
+    for node in (pc1, pc2, four["lab1"]):
+        node.state = State.DEAD
+    await pc3.trust.revoke("lab1", "stolen")
+    pc1.state = pc2.state = State.ALIVE
+    await pc3.stop()
+    await pc1.trust.rotate()
+    await on_return(pc3, pc1)
+    assert four["lab1"].identity.node_id not in pc1.identity.notices
+    return pc3
+
+
+async def test_what_was_revoked_while_cut_off_is_said_again_by_the_new_authority(four: TrustCluster) -> None:
+    pc3 = await cut_off_while_authorities_change(four)
+    await pc3.trust.look()
+    four["pc1"].identity.notices.take(pc3.identity.notices.all())
+    assert four["pc1"].identity.notices.of(four["lab1"].identity.node_id).reason == "stolen"  # type: ignore[union-attr]
+    assert four["pc1"].identity.notices.digest == pc3.identity.notices.digest
+    assert load_identity(pc3.identity.data_dir).notices.digest == pc3.identity.notices.digest
+
+
+async def test_revoking_again_says_it_anew_where_others_do_not_believe_the_first(four: TrustCluster) -> None:
+    pc3 = await cut_off_while_authorities_change(four)
+    report = await pc3.trust.revoke("lab1")
+    assert (report.already, report.acknowledged, report.waiting) == (True, ["pc1", "pc2"], [])
+    assert four["lab1"].identity.node_id in four["pc2"].identity.notices
+
+
+async def test_a_reason_of_several_lines_is_refused(four: TrustCluster) -> None:
+    with pytest.raises(InvalidInput, match="one line"):
+        await four["pc1"].trust.revoke("pc2", "sold\nand gone")
+
+
+async def started_anew(four: TrustCluster, name: str) -> TrustNode:
+    """A node in its next boot."""
+    await four[name].stop()
+    again = four.nodes[name] = TrustNode(load_identity(four[name].identity.data_dir), four, time.time())
+    await again.start()
+    return again
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_who_was_met_in_an_earlier_boot_or_by_another_core_node_only_is_vouched_for(
+    four: TrustCluster, forgets: bool
+) -> None:
+    pc3, lab = four["pc3"], four["lab1"]
+    await pc3.stop()
+    await lab.stop()
+    if forgets:
+        del four.tables[four["pc1"].identity.node_id][pc3.identity.node_id]
+    pc1 = await started_anew(four, "pc1")
+    assert next(member.zone for member in pc1.members() if member.name == "pc3") is None
+    report = await pc1.trust.rotate()
+    assert report.off == ["lab1", "pc3"]
+    for node in (pc3, lab):
+        await on_return(node, pc1)
+        await node.trust.look()
+        assert (await pc1.asks(node)).name == node.name
+    assert (await pc3.asks(pc1)).name == "pc1"
+    await pc1.stop()
+
+
+async def test_a_lab_node_vouches_for_nobody(four: TrustCluster) -> None:
+    friend = "f" * 32
+    four.tables[four["lab1"].identity.node_id][friend] = Zone.CORE  # type: ignore[index]
+    await four["pc1"].trust.rotate()
+    refusal = four["pc1"].identity.notices.refusal
+    assert refusal(PeerIdentity(NodeId(friend), NodeName("friend"), Zone.CORE, 1))
+    assert not refusal(PeerIdentity(four["pc2"].identity.node_id, NodeName("pc2"), Zone.CORE, 1))
+
+
+async def test_a_change_waits_for_one_that_is_there_but_not_met(
+    four: TrustCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarsd.roles.rotation.TRY_AGAIN_S", 0.0)
+    pc3 = four["pc3"]
+    await pc3.stop()
+    pc1 = await started_anew(four, "pc1")
+    pc3.is_greeting = False
+    await pc3.start()
+    with pytest.raises(Unavailable, match="pc3"):
+        await pc1.trust.rotate()
+    assert pc1.identity.notices.minimum == 1
+    pc3.is_greeting = True
+    assert (await pc1.trust.rotate()).phase == "done"
+    await pc1.stop()
+
+
+async def test_two_that_were_both_off_do_not_satisfy_each_other_with_the_old_authorities(four: TrustCluster) -> None:
+    pc1, pc2, pc3 = four["pc1"], four["pc2"], four["pc3"]
+    await pc2.stop()
+    await pc3.stop()
+    await pc1.trust.rotate()
+    for node in (pc2, pc3):
+        await on_return(node, pc1)
+    pc1.state = State.DEAD
+    with pytest.raises(Unavailable, match="not here yet"):
+        await pc3.dispatch.one(calls.AUTHORITIES, calls.AuthoritiesRequest(), exclude={pc3.identity.node_id})
+    with pytest.raises(Unavailable, match="not here yet"):
+        await pc3.trust._fetch_authorities()
+    with pytest.raises(Unavailable, match="not here yet"):
+        await pc3.dispatch.one(
+            calls.RENEW, calls.RenewRequest(request_renewal(pc3.identity)), exclude={pc3.identity.node_id}
+        )
+    pc1.state = State.ALIVE
+    for node in (pc2, pc3):
+        await node.trust.look()
+        assert issuers.using(node.identity.folder) == 2
+
+
+async def test_a_disk_that_fails_does_not_end_the_task(four: TrustCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    pc1 = four["pc1"]
+    with monkeypatch.context() as broken:
+        broken.setattr("tarsd.roles.trust.issuers.discard_before", full)
+        await pc1.trust.look()
+    await pc1.trust.look()
+
+    looked = asyncio.Event()
+    monkeypatch.setattr("tarsd.roles.trust.LOOK_AT_NOTICES_S", 0.0)
+    monkeypatch.setattr(pc1.trust, "_see_notices", lambda: full() if not looked.is_set() else None)
+    await pc1.trust.start()
+    monkeypatch.setattr(pc1.trust, "look", lambda: asyncio.sleep(0, looked.set()))
+    async with asyncio.timeout(5):
+        await looked.wait()
+    assert pc1.trust.problems() == []
+    await pc1.trust.stop()

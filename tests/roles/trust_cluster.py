@@ -18,7 +18,7 @@ from tarsd.identity import authority as ca
 from tarsd.identity.enrol import JoinRequest, admit
 from tarsd.identity.join import keep
 from tarsd.identity.token import decode_token
-from tarsd.names import Zone
+from tarsd.names import NodeId, Zone
 from tarsd.roles.base import Services
 from tarsd.roles.trust import Trust
 from tarsd.rpc import CallContext, RpcClient, RpcServer
@@ -34,14 +34,16 @@ class TrustNode:
         self.identity = identity
         self.name = identity.name
         self.state = State.ALIVE
+        self.is_greeting = True  # others get to see its certificate
         self.now = now
         self.keys_rotated = 0
         self._cluster = cluster
+        self._met: set[NodeId] = set()  # in this boot
         self.client = RpcClient(identity, silence_s=2.0)
         self.handlers: dict[Any, Any] = {calls.STATUS.name: self._status}
         self.dispatch = Dispatch(self, self.client, self.handlers)
         services = Services(Config(), identity, None, self.dispatch, self.members)  # type: ignore[arg-type]
-        self.trust = Trust(services, rotate_keys=self._rotate_keys, now=lambda: self.now)
+        self.trust = Trust(services, certified=self.certified, rotate_keys=self._rotate_keys, now=lambda: self.now)
         self.handlers.update(self.trust.handlers())
         self.server = RpcServer(identity, self.handlers, beat_s=0.2, silence_s=2.0)
         self.port = 0
@@ -55,12 +57,22 @@ class TrustNode:
     def members(self) -> Sequence[Member]:
         return [self._seen(node) for node in self._cluster.nodes.values()]
 
+    def certified(self) -> dict[NodeId, Zone]:
+        return {**self._table}
+
+    @property
+    def _table(self) -> dict[NodeId, Zone]:
+        return self._cluster.tables.setdefault(self.identity.node_id, {})
+
     def _seen(self, node: TrustNode) -> Member:
         revoked = node.identity.node_id in self.identity.notices
+        if node.state is not State.DEAD and node.is_greeting:
+            self._met.add(node.identity.node_id)
+            self._table[node.identity.node_id] = node.identity.zone
         return member(
             node.name,
             node=node.identity.node_id,
-            zone=node.identity.zone,
+            zone=node.identity.zone if node.identity.node_id in self._met else None,
             state=State.REVOKED if revoked else node.state,
             addresses=(("127.0.0.1", node.port),),
             capabilities={name: {} for name in node.handlers},
@@ -83,6 +95,8 @@ class TrustNode:
     async def start(self) -> None:
         self.port = await self.server.start(["127.0.0.1"], 0)
         self.state = State.ALIVE
+        for node in self._cluster.nodes.values():
+            node.members()  # it meets the others
 
     async def stop(self) -> None:
         self.state = State.DEAD
@@ -95,6 +109,7 @@ class TrustCluster:
 
     def __init__(self, folder: Path, *, born: float | None = None) -> None:
         self.nodes: dict[str, TrustNode] = {}
+        self.tables: dict[NodeId, dict[NodeId, Zone]] = {}  # whom each node ever met, over its boots
         self._folder = folder
         self._closing = AsyncExitStack()
         self._born = time.time() if born is None else born

@@ -21,8 +21,8 @@ LASTS_S = 40.0
 class Bench:
     """A small cluster, and one fault in it."""
 
-    def __init__(self, fault: str, seed: int = 1, *, lasts_s: float = 0.0) -> None:
-        self.sim = Simulation(seed, sealed=False)
+    def __init__(self, fault: str, seed: int = 1, *, lasts_s: float = 0.0, sealed: bool = False) -> None:
+        self.sim = Simulation(seed, sealed=sealed)
         self.nodes = self.sim.cluster(COUNT)
         self.since = self.sim.now
         self.arrived: list[tuple[float, str, str, int]] = []
@@ -278,6 +278,14 @@ def test_fault_facts_acts() -> None:
     speaker = next(node for node in bench.nodes if node.membership.me.facts.capabilities)
     bench.sim.run(2.0)
     assert all(node.see(speaker).capabilities for node in bench.nodes)
+
+
+def test_fault_rekey_acts() -> None:
+    bench = Bench("rekey", seed=1, sealed=True)
+    assert bench.told("renews its key")
+    assert any(node.station._sessions.epoch for node in bench.nodes)
+    bench.sim.run(70.0)
+    assert bench.all_states() == set()
 
 
 def test_a_fault_ends_before_the_end_of_chaos() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.simulator.invariants import Invariants, Violation, disagreement
+from bench.simulator.invariants import GONE_S, Invariants, Violation, disagreement
 from bench.simulator.scenario import Given, Outcome, Scenario, options_for
 from bench.simulator.simulation import Simulation
 from bench.simulator.sizes import containers
@@ -78,22 +78,23 @@ def test_one_who_left_and_comes_back_in_the_same_boot() -> None:
 
 
 def test_work_for_the_dead() -> None:
-    class Hopeful(Member):
-        @property
-        def routable(self) -> bool:
-            return True
+    class Trusting(Station):
+        def tick(self, now: float) -> list[Order]:
+            for peer in self.membership.roster.peers.values():
+                peer.heard_at = peer.evidence_at = now  # nobody is ever silent
+                peer.confirmed(now)
+            return super().tick(now)
 
-    class Careless(Station):
-        def orders(self, effects: list[Effect]) -> list[Order]:
-            return [
-                self.hope(order) if isinstance(order, MemberChanged) else order for order in super().orders(effects)
-            ]
-
-        def hope(self, order: MemberChanged) -> MemberChanged:
-            values = {name: getattr(order.member, name) for name in order.member.__struct_fields__}
-            return MemberChanged(Hopeful(**values))
-
-    assert run_with(Careless).failure.startswith("routable: ")
+    sim = Simulation(sealed=False)
+    sim.station_kind = Trusting
+    invariants = Invariants(sim)
+    _, pc2 = sim.cluster(2)
+    sim.run(10.0)
+    pc2.power_off()
+    sim.run(GONE_S - 2.0)
+    invariants.audit()
+    with pytest.raises(Violation, match="routable: pc1 would route to pc2, which is gone"):
+        sim.run(5.0)
 
 
 def test_a_healthy_member_that_is_buried() -> None:

@@ -17,6 +17,15 @@ SWARM = [
 ]
 
 
+ONCE_ILL = [(17, 40), (30, 17)]  # another boot of one introduced, in the state hash; one that only helpers heard
+
+
+@pytest.mark.parametrize(("seed", "nodes"), ONCE_ILL)
+def test_what_once_went_wrong_is_well(seed: int, nodes: int) -> None:
+    outcome = Scenario(options_for(seed, Given(nodes=nodes))).run()
+    assert not outcome.failure, f"replay: python -m bench.simulator --seed {seed} --nodes {nodes}"
+
+
 @pytest.mark.parametrize(("seed", "nodes", "chaos_s"), SWARM)
 def test_after_any_chaos_all_is_well_again(seed: int, nodes: int, chaos_s: float) -> None:
     outcome = Scenario(options_for(seed, Given(nodes=nodes, chaos_s=chaos_s))).run()
