@@ -40,7 +40,7 @@ Address = tuple[str, int]
 
 CONNECT_S = 1.0
 CONNECT_SHARES = 1.5  # of the time for one address: as much have all addresses of a node together
-MAX_HELLO_BYTES = wire.MIB  # as of gossip.codec: 1,000 members with notices need up to 200 KiB
+MAX_HELLO_BYTES = 512 * wire.KIB  # 1,000 members with notices need up to 200 KiB
 # How long a reader that stops early waits for END: long enough for one that is on its way.
 LAST_FRAME_S = 0.01
 

@@ -47,7 +47,7 @@ from tarsd.wire import Kind
 
 log = logging.getLogger(__name__)
 
-MAX_HELLO_BYTES = wire.MIB  # as of gossip.codec: 1,000 members with notices need up to 200 KiB
+MAX_HELLO_BYTES = 512 * wire.KIB  # 1,000 members with notices need up to 200 KiB
 
 # A stranger may hold a half-made handshake for so long.
 HANDSHAKE_S = 5.0

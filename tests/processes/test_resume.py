@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(180), pytest.mark.async
 
 STORY = "Tell me a long story about a lighthouse keeper."
 ENOUGH = 60  # characters to be shown before the node is lost
+SEAM = 12  # so many characters at the join are no coincidence
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,6 +61,12 @@ def text_of(heard: list[dict[str, Any]]) -> str:
     return "".join(event["text"] for event in heard if event["type"] == "token")
 
 
+def came_again(before: str, rest: str) -> str:
+    """Return the end of `before` that `rest` begins with; further on, this small model does repeat itself."""
+    seams = (before[-length:] for length in range(SEAM, len(before) + 1))
+    return next((seam for seam in seams if rest.lstrip().startswith(seam.lstrip())), "")
+
+
 def check(answer: Answer, shown_before: str) -> None:
     """One whole answer, which another node than pc1 hosted to its end, and which said so once."""
     assert answer.finished, answer.end
@@ -70,7 +77,7 @@ def check(answer: Answer, shown_before: str) -> None:
     assert answer.text.startswith(shown_before)
     rest = answer.text[len(shown_before) :]
     assert len(rest) > 20
-    assert shown_before[-30:] not in rest, "the text before the loss came again"
+    assert not came_again(shown_before, rest)
     assert answer.end["generated_by"] == "pc2"
 
 
@@ -107,7 +114,7 @@ async def test_the_command_prints_one_text_although_its_node_is_killed(nodes):
     out, said = await asyncio.wait_for(running.communicate(), 60)
     assert running.returncode == 0, said
     assert re.search(rb"^pc1 does not answer; pc[23] goes on\.$", said, re.MULTILINE), said
-    assert shown[-30:] not in out
+    assert not came_again(shown.decode(errors="ignore"), out.decode(errors="ignore"))
     assert len(out) > 20
     await nodes["pc1"].start()
     await wait_routable(nodes, "pc3", "pc1")
@@ -140,7 +147,7 @@ async def test_the_page_completes_its_bubble_by_another_node(nodes, hurt):
         await browser.close()
     assert whole.startswith(shown[:ENOUGH])
     assert len(whole) > len(shown) + 20
-    assert shown[-30:] not in whole[len(shown) :]
+    assert not came_again(shown, whole[len(shown) :])
     if hurt == "kill":
         await nodes["pc1"].start()
     else:

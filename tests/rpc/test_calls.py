@@ -21,6 +21,7 @@ from tarsd.errors import (
     WireError,
 )
 from tarsd.rpc import CallContext
+from tarsd.rpc.server import MAX_HELLO_BYTES
 
 RECALL = calls.RecallRequest(calls.ConversationId("c"))
 CHAT = calls.ChatRequest([])
@@ -455,11 +456,11 @@ async def test_what_the_greeted_raises_arrives(serve, client) -> None:
 
 async def test_a_greeting_too_large_is_refused(serve, client) -> None:
     async def hello(body: bytes, peer, address) -> bytes:
-        return b"x" * 70_000 if body == b"large" else b""
+        return b"x" * (MAX_HELLO_BYTES + 1) if body == b"large" else b""
 
     peer = await serve({}, hello=hello)
     with pytest.raises(WireError, match="at most"):
-        await client.hello(peer.address, bytes(70_000))
+        await client.hello(peer.address, bytes(MAX_HELLO_BYTES + 1))
     with pytest.raises(WireError, match="at most"):
         await client.hello(peer.address, b"large")
 
