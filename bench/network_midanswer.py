@@ -23,7 +23,7 @@ from bench.harness import Context, Row
 
 CHATS = ("pc2", "pc3", "pc4")
 PIECES, PAUSE_MS = 50, 40
-KILL_GAP_S, FREEZE_GAP_S = 2.0, 2.5  # a reconnect; network.silence_s and the hand-over
+KILL_GAP_S, FREEZE_GAP_S = 2.0, 2.0  # a freeze costs network.silence_s (2 s) and the hand-over
 WITHIN_S, MOST_GAP_S = 30.0, 10.0
 BACK_S = 40.0
 MODEL_SETTINGS = """\

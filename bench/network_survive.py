@@ -21,7 +21,7 @@ from bench.harness import Context, Row
 ASKED = "pc1"
 PIECES, PAUSE_MS = 50, 40
 ENOUGH = 15  # pieces shown before the node is hurt
-KILL_GAP_S, FREEZE_GAP_S = 2.0, 2.5
+KILL_GAP_S, FREEZE_GAP_S = 2.0, 2.0
 WITHIN_S, MOST_GAP_S = 30.0, 10.0
 BACK_S = 30.0
 
