@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from tarsd.gossip.codec import MAX_DATAGRAM_BYTES
 from tarsd.gossip.member import Address
+from tarsd.identity.listen import address_of
 
 READS_PER_TURN = 128
 CALM_PER_S = 1000.0  # a thousand members gossip less than that to one of them
@@ -76,7 +77,7 @@ class Inlet:
         with contextlib.suppress(OSError):
             while len(refused) < READS_PER_TURN:
                 _, _, _, source = self.bound.recvmsg(1, 512, socket.MSG_ERRQUEUE)
-                refused.append(as_address(source))
+                refused.append(address_of(source))
         if refused and self._poll_timer is None:
             self._loop.remove_reader(self.bound)
             self._loop.add_reader(self.bound, self._woken)
@@ -112,7 +113,7 @@ class Inlet:
                 count += 1  # the pending refusal; its address is in the error queue
                 continue
             count += 1
-            self._received(data, as_address(source))
+            self._received(data, address_of(source))
         if self._is_open:
             self.errors()
         return count
@@ -120,14 +121,6 @@ class Inlet:
     @property
     def _is_open(self) -> bool:
         return self.bound.fileno() >= 0
-
-
-def as_address(source: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    """Return a socket's address as ours; a link-local one keeps the name of its interface."""
-    if len(source) == 4 and source[3] and "%" not in source[0]:
-        with contextlib.suppress(OSError):
-            return f"{source[0]}%{socket.if_indextoname(source[3])}", source[1]
-    return source[0], source[1]
 
 
 def as_target(address: Address) -> tuple[str, int] | tuple[str, int, int, int]:

@@ -56,3 +56,14 @@ def _listen(address: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
         stack.pop_all()
     return sock
+
+
+def address_of(source: tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int]:
+    """Return a socket's address as host and port; a link-local host keeps the name of its interface.
+
+    Without it nobody can be called there; uvloop gives it apart, as a number.
+    """
+    if len(source) == 4 and source[3] and "%" not in source[0]:
+        with contextlib.suppress(OSError):
+            return f"{source[0]}%{socket.if_indextoname(source[3])}", source[1]
+    return source[0], source[1]

@@ -37,7 +37,7 @@ from tarsd.errors import (
     place_of,
 )
 from tarsd.identity import Identity, PeerIdentity, peer_of
-from tarsd.identity.listen import BACKLOG, listen_tcp
+from tarsd.identity.listen import BACKLOG, address_of, listen_tcp
 from tarsd.names import Capability
 from tarsd.rpc.answer import Answer
 from tarsd.rpc.context import CallContext, Handler, Hello
@@ -239,7 +239,7 @@ class RpcServer:
                     body += await request.content.readany()
                 if len(body) > MAX_HELLO_BYTES:
                     raise WireError(f"a greeting is at most {MAX_HELLO_BYTES} bytes")
-                return web.Response(body=await self._hello(body, caller, address[:2]))
+                return web.Response(body=await self._hello(body, caller, address_of(address)))
         except TimeoutError:
             return await answer.fail(DeadlineExceeded("the greeting took too long"), hang_up=True)
         except TarsdError as error:

@@ -9,9 +9,10 @@ import pytest
 import uvloop
 
 from tarsd.errors import ConfigError
-from tarsd.gossip.inlet import POLL_S, READS_PER_TURN, Gauge, as_address, as_target
+from tarsd.gossip.inlet import POLL_S, READS_PER_TURN, Gauge, as_target
 from tarsd.gossip.member import Address
 from tarsd.gossip.udp import Udp
+from tarsd.identity.listen import address_of
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -188,9 +189,9 @@ def test_a_rate_is_known_as_soon_as_it_is_exceeded(counts: list[tuple[float, int
 
 
 def test_a_link_local_address_keeps_its_interface() -> None:
-    assert as_address(("fe80::1", 7710, 0, 1)) == ("fe80::1%lo", 7710)
-    assert as_address(("fe80::1", 7710, 0, 0)) == ("fe80::1", 7710)
-    assert as_address(("10.0.0.1", 7710)) == ("10.0.0.1", 7710)
+    assert address_of(("fe80::1", 7710, 0, 1)) == ("fe80::1%lo", 7710)
+    assert address_of(("fe80::1", 7710, 0, 0)) == ("fe80::1", 7710)
+    assert address_of(("10.0.0.1", 7710)) == ("10.0.0.1", 7710)
     assert as_target(("fe80::1%lo", 7710)) == ("fe80::1", 7710, 0, 1)
     assert as_target(("10.0.0.1", 7710)) == ("10.0.0.1", 7710)
     with pytest.raises(OSError):

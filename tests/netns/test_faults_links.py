@@ -50,7 +50,7 @@ async def heard(
     loop = asyncio.get_running_loop()
     with bound(lan, listener) as ear, bound(lan, sender, 0) as mouth:
         for number in range(count):
-            mouth.sendto(number.to_bytes(2), (f"10.77.0.{listener}", PORT))
+            await loop.sock_sendto(mouth, number.to_bytes(2), (f"10.77.0.{listener}", PORT))
             if number % 20 == 0:
                 await asyncio.sleep(0)
         try:
