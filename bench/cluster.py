@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from bench.client import ApiError, Client
@@ -81,6 +81,17 @@ async def form(daemons: Sequence[Daemon]) -> None:
         await daemon.start()
 
 
+@contextmanager
+def logs_in_notes(daemons: Sequence[Daemon]) -> Generator[None, None, None]:
+    """Add the ends of the daemons' logs to an exception's notes."""
+    try:
+        yield
+    except BaseException as error:
+        for daemon in daemons:
+            error.add_note(f"--- {daemon.name}: end of its log\n{daemon.log_tail()}")
+        raise
+
+
 @asynccontextmanager
 async def cluster(
     plans: Sequence[Plan], folder: Path | None = None, *, keep: bool = False
@@ -95,16 +106,13 @@ async def cluster(
     stay = False
     try:
         async with AsyncExitStack() as stack:
+            stack.enter_context(logs_in_notes(daemons))
             clients = {daemon.name: await stack.enter_async_context(Client(daemon.url)) for daemon in daemons}
             nodes = Cluster(daemons, clients, home)
             await form(daemons)
             nodes.discovery_s = await nodes.wait_full()
             yield nodes
             stay = keep
-    except BaseException as error:
-        for daemon in daemons:
-            error.add_note(f"--- {daemon.name}: end of its log\n{daemon.log_tail()}")
-        raise
     finally:
         if not stay:
             await asyncio.gather(*(daemon.stop() for daemon in daemons))

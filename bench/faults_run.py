@@ -10,28 +10,21 @@ fault inside. The records are kept (`*.jsonl`); what the checker finds is printe
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import random
 import time
 from collections.abc import Iterator
 
-from bench.cluster import Plan
-from bench.faults import scripted
-from bench.faults.checker import Verdict, judge
-from bench.faults.record import Ask, Recorder, stream
-from bench.faults.script import Fault, Kind, Player
-from bench.faults.stage import chatting, lan_cluster
+from bench.faults.checker import Verdict
+from bench.faults.play import PLANS, play
+from bench.faults.script import Fault, Kind
+from bench.faults.stage import lan_cluster
 from bench.harness import Context, Row
 from bench.lan import why_not
 
 NAME = "faults"
 IN_ALL = False  # it has no quick answer
 
-HOSTS = ("pc1", "pc4")
-PLANS = (Plan("pc1", ("orchestrator",)), chatting("pc2"), chatting("pc3"), Plan("pc4"))
-EVERY_S = 1.5
-PIECES, PAUSE_MS = 24, 30
 BEFORE_S, AFTER_S = 2.0, 4.0
 WITHIN_S, GAP_S = 40.0, 20.0  # 25 % loss and half a second of delay are among the faults
 HEAL_S = 45.0
@@ -76,15 +69,16 @@ async def run(context: Context) -> list[Row]:
         for number, script in enumerate(scripts(random.Random(context.options.seed))):
             if time.monotonic() > end:
                 break
-            recorder = Recorder()
-            player = Player(nodes, lan, recorder.now)
-            seconds = max(fault.at_s + fault.for_s for fault in script) + AFTER_S
-            async with asyncio.TaskGroup() as open_ones:
-                open_ones.create_task(player.play(script))
-                for name in HOSTS:
-                    open_ones.create_task(stream(recorder, nodes.clients[name], name, _asks(seconds), EVERY_S))
-            recorder.write(context.folder / f"{number:04}-{script[0].kind}.jsonl")
-            verdict = judge(recorder.questions, within_s=WITHIN_S, gap_s=GAP_S, away=player.away)
+            verdict = await play(
+                nodes,
+                lan,
+                script,
+                KEYS,
+                after_s=AFTER_S,
+                within_s=WITHIN_S,
+                gap_s=GAP_S,
+                record=context.folder / f"{number:04}-{script[0].kind}.jsonl",
+            )
             print(f"{number:4} {'; '.join(map(str, script))}: {verdict}", flush=True)
             verdicts.append(verdict)
             await nodes.wait_full(HEAL_S)
@@ -115,11 +109,6 @@ def _target(kind: Kind, rng: random.Random) -> str:
     if kind == "loss":
         return rng.choice(("", "pc2", "pc3"))
     return rng.choice(("pc1", "pc2", "pc3", "pc4"))
-
-
-def _asks(seconds: float) -> Iterator[Ask]:
-    for key in itertools.islice(KEYS, round(seconds / EVERY_S)):
-        yield Ask(text=scripted.question(key, PIECES, PAUSE_MS), expected=scripted.text_of(key, PIECES))
 
 
 def _rows(verdicts: list[Verdict], tracebacks: int) -> list[Row]:

@@ -15,11 +15,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
-from bench.cluster import Client, Daemon
+from bench.cluster import Client, Cluster, Daemon, Plan, logs_in_notes
 
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -240,3 +241,20 @@ class LanClient(Client):
             connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=5), headers=self._headers
         )
         return self
+
+
+async def put_on(
+    lan: Lan, plans: Sequence[Plan], folder: Path, stack: contextlib.AsyncExitStack, *, gently: bool = True
+) -> Cluster:
+    """Return a daemon on each PC of `lan`, and a client for each; none has an identity or runs yet.
+
+    `stack` stops them (`gently`, else kills them) and closes the clients; a raised exception gets their logs' ends.
+    """
+    daemons = [LanDaemon(plan, folder / plan.name) for plan in plans]
+    clients: dict[str, Client] = {}
+    for number, daemon in enumerate(daemons, 1):
+        daemon.namespace = lan.namespace(number)
+        stack.push_async_callback(daemon.stop if gently else daemon.kill)
+        clients[daemon.name] = await stack.enter_async_context(LanClient(daemon.url, daemon.namespace))
+    stack.enter_context(logs_in_notes(daemons))
+    return Cluster(daemons, clients, folder)

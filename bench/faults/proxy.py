@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 from aiohttp import web
 
-from bench.daemon import LOOPBACK, environment_of_a_child
+from bench.daemon import LOOPBACK
+from bench.faults import child
 
-START_S = 20.0
 _UPSTREAM: web.AppKey[str] = web.AppKey("upstream")
 _SESSION: web.AppKey[aiohttp.ClientSession] = web.AppKey("session")
 
@@ -47,23 +46,9 @@ async def serve(port: int, upstream: str) -> None:
     await asyncio.Event().wait()
 
 
-@asynccontextmanager
-async def running(port: int, upstream: str) -> AsyncGenerator[Process, None]:
+def running(port: int, upstream: str) -> AbstractAsyncContextManager[Process]:
     """Run the proxy as a child process while the block runs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.faults.proxy", str(port), upstream,
-        stdin=DEVNULL, stdout=PIPE, env=environment_of_a_child(),
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(START_S):
-            if not await process.stdout.readline():
-                raise RuntimeError("the proxy did not start")
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    return child.running("bench.faults.proxy", str(port), upstream)
 
 
 if __name__ == "__main__":

@@ -19,19 +19,19 @@ import json
 import re
 import sys
 import zlib
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from bench.daemon import LOOPBACK, environment_of_a_child
+from bench.daemon import LOOPBACK
+from bench.faults import child
 
 MODEL = "scripted"
 WRONG = "<<this is not how the answer began>>"
-START_S = 20.0
 _ANSWERING: web.AppKey[set[tuple[str, object]]] = web.AppKey("answering")
 _ASKED = re.compile(r"Script (\S+) pieces (\d+) pause (\d+)")
 
@@ -141,23 +141,9 @@ async def _send(response: web.StreamResponse, delta: dict[str, str], reason: str
     await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
 
-@asynccontextmanager
-async def running(port: int, prefix: Sequence[str] = ()) -> AsyncGenerator[Process, None]:
+def running(port: int, prefix: Sequence[str] = ()) -> AbstractAsyncContextManager[Process]:
     """Run the server as a child process while the block runs; `prefix` is a command that runs it elsewhere."""
-    process = await asyncio.create_subprocess_exec(
-        *prefix, sys.executable, "-m", "bench.faults.scripted", str(port),
-        stdin=DEVNULL, stdout=PIPE, env=environment_of_a_child(),
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(START_S):
-            if not await process.stdout.readline():
-                raise RuntimeError("the scripted server did not start")
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    return child.running("bench.faults.scripted", str(port), prefix=prefix)
 
 
 async def serve(port: int) -> None:

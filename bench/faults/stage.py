@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.cluster import Cluster, Plan, cluster, form
 from bench.daemon import free_ports
 from bench.faults import scripted
-from bench.lan import Lan, LanClient, LanDaemon
+from bench.lan import Lan, put_on
 
 SCRIPTED_PORT = 8900  # each PC has its own loopback
 SEE_S = 30.0
@@ -34,29 +34,18 @@ async def lan_cluster(plans: Sequence[Plan], folder: Path | None = None) -> Asyn
     When it begins, each node sees every other one and knows who chats. A raised exception carries the logs' ends.
     """
     home = Path(tempfile.mkdtemp(prefix="tarsd-")) if folder is None else folder
-    daemons: list[LanDaemon] = []
     try:
         async with AsyncExitStack() as stack:
             lan = stack.enter_context(Lan(len(plans)))
-            clients = {}
             for number, plan in enumerate(plans, 1):
-                namespace = lan.namespace(number)
                 if scripted.settings(SCRIPTED_PORT) in plan.settings:
-                    await stack.enter_async_context(scripted.running(SCRIPTED_PORT, ("ip", "netns", "exec", namespace)))
-                daemon = LanDaemon(plan, home / plan.name)
-                daemon.namespace = namespace
-                stack.push_async_callback(daemon.kill)  # nobody is left to say goodbye to
-                daemons.append(daemon)
-                clients[plan.name] = await stack.enter_async_context(LanClient(daemon.url, namespace))
-            nodes = Cluster(daemons, clients, home)
-            await form(daemons)
+                    there = ("ip", "netns", "exec", lan.namespace(number))
+                    await stack.enter_async_context(scripted.running(SCRIPTED_PORT, there))
+            nodes = await put_on(lan, plans, home, stack, gently=False)  # nobody is left to say goodbye to
+            await form(nodes.daemons)
             nodes.discovery_s = await nodes.wait_full(SEE_S)
             await wait_chats(nodes)
             yield nodes, lan
-    except BaseException as error:
-        for daemon in daemons:
-            error.add_note(f"--- {daemon.name}: end of its log\n{daemon.log_tail()}")
-        raise
     finally:
         if folder is None:
             shutil.rmtree(home, ignore_errors=True)

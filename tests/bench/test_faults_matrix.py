@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 
-from bench.faults_run import MATRIX, PLANS, scripts
+from bench.faults.play import PLANS
+from bench.faults_run import MATRIX, scripts
 
 
 def first(count: int, seed: int = 1):

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.cluster import Cluster, Plan
-from bench.lan import Lan, LanClient, LanDaemon
+from bench.cluster import Cluster, Daemon, Plan
+from bench.lan import Lan, LanClient, put_on
 
 _COMMAND_S = 10.0
 _SETTLED_S = 10.0
@@ -117,25 +117,13 @@ class HomeLan(Lan):
 async def home(lan: HomeLan, plans: Sequence[Plan], folder: Path) -> AsyncGenerator[Cluster, None]:
     """Run a node on each PC, all of them joined and seen."""
     async with AsyncExitStack() as stack:
-        daemons, clients = [], {}
-        for number, plan in enumerate(plans, 1):
-            daemon = LanDaemon(plan, folder / plan.name)
-            daemon.namespace = lan.namespace(number)
-            stack.push_async_callback(daemon.stop)
-            daemons.append(daemon)
-            clients[plan.name] = await stack.enter_async_context(LanClient(daemon.url, daemon.namespace))
-        running = Cluster(daemons, clients, folder)
-        try:
-            await _form(lan, daemons)
-            running.discovery_s = await running.wait_full()
-            yield running
-        except BaseException as error:
-            for daemon in daemons:
-                error.add_note(f"--- {daemon.name}: end of its log\n{daemon.log_tail()}")
-            raise
+        running = await put_on(lan, plans, folder, stack)
+        await _form(lan, running.daemons)
+        running.discovery_s = await running.wait_full()
+        yield running
 
 
-async def _form(lan: HomeLan, daemons: Sequence[LanDaemon]) -> None:
+async def _form(lan: HomeLan, daemons: Sequence[Daemon]) -> None:
     """Make one cluster. An invitation names no link-local address: the person who joins gives one."""
     await lan.settled()
     first, *others = daemons

@@ -6,28 +6,22 @@ that every character of every answer is known; `test_faults_model` does the like
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
 
-from bench.cluster import Cluster, Plan
-from bench.faults import scripted
-from bench.faults.checker import Verdict, judge
-from bench.faults.record import Ask, Recorder, stream
-from bench.faults.script import Fault, Player
-from bench.faults.stage import chatting, lan_cluster
+from bench.cluster import Cluster
+from bench.faults.checker import Verdict
+from bench.faults.play import PLANS, play
+from bench.faults.script import Fault
+from bench.faults.stage import lan_cluster
 from bench.lan import Lan, why_not
 from tests.processes.real_nodes import tracebacks
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
-PLANS = (Plan("pc1", ("orchestrator",)), chatting("pc2"), chatting("pc3"), Plan("pc4"))
-HOSTS = ("pc1", "pc4")
-PIECES, PAUSE_MS = 24, 30
-EVERY_S = 1.5
 BEFORE_S, AFTER_S = 1.8, 3.0  # the fault begins in the middle of answers
 WITHIN_S, GAP_S = 15.0, 5.0  # the silence is 2 s; the rest is a busy test machine
 LOSSY_WITHIN_S, LOSSY_GAP_S = 30.0, 15.0  # TCP waits ever longer for what is lost again
@@ -42,25 +36,21 @@ async def stage() -> AsyncGenerator[tuple[Cluster, Lan], None]:
         yield made
 
 
-def asks(seconds: float) -> Iterator[Ask]:
-    for key in itertools.islice(KEYS, round(seconds / EVERY_S)):
-        yield Ask(text=scripted.question(key, PIECES, PAUSE_MS), expected=scripted.text_of(key, PIECES))
-
-
 async def judged(
     stage: tuple[Cluster, Lan], *script: Fault, within_s: float = WITHIN_S, gap_s: float = GAP_S
 ) -> Verdict:
     """Ask at both hosts while the script is played, wait until the LAN is whole again, and judge."""
     nodes, lan = stage
-    recorder = Recorder()
-    player = Player(nodes, lan, recorder.now)
-    seconds = max(fault.at_s + fault.for_s for fault in script) + AFTER_S
-    async with asyncio.TaskGroup() as open_ones:
-        open_ones.create_task(player.play(script))
-        for name in HOSTS:
-            open_ones.create_task(stream(recorder, nodes.clients[name], name, asks(seconds), EVERY_S))
-    recorder.write(nodes.folder / f"{script[0].kind}.jsonl")
-    verdict = judge(recorder.questions, within_s=within_s, gap_s=gap_s, away=player.away)
+    verdict = await play(
+        nodes,
+        lan,
+        script,
+        KEYS,
+        after_s=AFTER_S,
+        within_s=within_s,
+        gap_s=gap_s,
+        record=nodes.folder / f"{script[0].kind}.jsonl",
+    )
     print(f"{'; '.join(map(str, script))}: {verdict}")
     await nodes.wait_full(30)
     assert verdict.violations == [], str(verdict)

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from bench.cluster import Cluster, Plan, form
-from bench.lan import Lan, LanClient, LanDaemon, why_not
+from bench.lan import Lan, put_on, why_not
 from tests.processes.real_nodes import MANUAL, NOTES, counts_of, last_item, tracebacks, until, wait_routable
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
@@ -48,15 +48,8 @@ def lan() -> Generator[Lan, None, None]:
 async def nodes(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster, None]:
     folder = tmp_path_factory.mktemp("lan")
     async with AsyncExitStack() as stack:
-        daemons, clients = [], {}
-        for number, plan in enumerate(PLANS, 1):
-            daemon = LanDaemon(plan, folder / plan.name)
-            daemon.namespace = lan.namespace(number)
-            stack.push_async_callback(daemon.stop)
-            daemons.append(daemon)
-            clients[plan.name] = await stack.enter_async_context(LanClient(daemon.url, daemon.namespace))
-        running = Cluster(daemons, clients, folder)
-        await form(daemons)
+        running = await put_on(lan, PLANS, folder, stack)
+        await form(running.daemons)
         running.discovery_s = await running.wait_full()
         await running.wait_capability("pc3", "chat", of="pc1")
         yield running
