@@ -18,7 +18,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from importlib.metadata import entry_points
-from itertools import chain
 from random import Random
 from typing import Any
 
@@ -26,7 +25,6 @@ import aiohttp
 
 from tarsd import __version__, calls
 from tarsd.account import Account
-from tarsd.api.peers import api_urls
 from tarsd.api.server import ApiServer
 from tarsd.api.services import ApiServices
 from tarsd.config import Config
@@ -34,7 +32,6 @@ from tarsd.dispatch import Dispatch
 from tarsd.dispatch.presence import Presence
 from tarsd.errors import ConfigError, StorageError, TarsdError
 from tarsd.gossip.interfaces import own_hosts
-from tarsd.gossip.member import Load
 from tarsd.gossip.shell import Gossip
 from tarsd.host.host import Host
 from tarsd.identity import JoinServer, create_invite, load_identity
@@ -44,7 +41,7 @@ from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
-from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.base import Role, Services
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.trust import Trust
@@ -52,6 +49,7 @@ from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
 from tarsd.supervision.leaving import why_leaving
 from tarsd.surroundings import file_secret, free_port
+from tarsd.telling import Telling
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +57,6 @@ STOP_S = 8.0  # the unit kills after 10
 LEAST_STOP_S = 0.5  # kept for each part, however long the ones before it took
 DRAIN_S = 2.0
 PROGRESS_S = 10.0  # a new version may have to build its index anew at start: systemd is asked for patience so often
-TELL_EVERY_S = 0.5  # as often as gossip carries it
-BUSY_S = 10.0  # the others' patience while a model loads, asked for anew every BUSY_AGAIN_S
-BUSY_AGAIN_S = 4.0
 
 
 class Node:
@@ -74,10 +69,7 @@ class Node:
         self._roles: list[Role] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping: list[Callable[[], Any]] = []
-        self._told_load = Load()
-        self._busy_told_at = -BUSY_AGAIN_S
         self._passes = PassBook()
-        self._advertised: tuple[dict[Capability, Attributes], tuple[str, ...]] | None = None
         self.account: Account
         self.supervisor = Supervisor(
             {
@@ -127,10 +119,11 @@ class Node:
             self._handlers,
             beat_s=config.network.beat_s,
             silence_s=config.network.silence_s,
-            load=lambda: self._told_load.pack(),
+            load=lambda: self.telling.load.pack(),
             hello=self.gossip.handle_hello,
         )
         self.account = Account(identity.zone, self._roles, self.gossip, self.supervisor, self._tasks)
+        self.telling = Telling(config, self._roles, self.gossip, self.account, self.supervisor, lambda: self.api.port)
         self.metrics = Metrics(self.account.readings())
         self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
         self.gossip.subscribe(self.dispatch.member_changed)
@@ -144,7 +137,7 @@ class Node:
             self._stopping.insert(-1, role.stop)  # after the drain: open answers need their engine
             await role.start()
         self.api = ApiServer(config.api, self._api_services())
-        self._advertise()
+        self.telling.advertise()
         await self.gossip.start(self.port)
         self._stopping.append(self._say_goodbye)
 
@@ -161,7 +154,7 @@ class Node:
         presence = Presence(self.client, self.gossip.members, identity.node_id)
         for name, work in (
             ("supervisor", self.supervisor.run),
-            ("tell others", self._tell_others),
+            ("tell others", self.telling.run),
             ("presence", presence.run),
         ):
             self._tasks.append(asyncio.create_task(work(), name=name))
@@ -174,7 +167,8 @@ class Node:
         self.supervisor.stopping()
         loop = asyncio.get_running_loop()
         until, clean = loop.time() + STOP_S, True
-        self._drain()
+        if hasattr(self, "telling"):
+            self.telling.drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -183,13 +177,6 @@ class Node:
             left_s = until - loop.time() - LEAST_STOP_S * len(self._stopping)
             clean &= await _stopped(stop, max(LEAST_STOP_S, left_s))
         return clean
-
-    def _drain(self) -> None:
-        """Let the others send their new work elsewhere, while what is open here ends."""
-        if hasattr(self, "account"):
-            self.account.draining = True
-            self._told_load = self.account.load()
-            self.gossip.set_load(self._told_load)
 
     async def _say_goodbye(self) -> None:
         leaving = why_leaving()
@@ -203,7 +190,7 @@ class Node:
             store=self.store,
             dispatch=self.dispatch,
             members=self.gossip.members,
-            before_load=self._announce_busy,
+            before_load=self.telling.announce_busy,
         )
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
@@ -227,21 +214,6 @@ class Node:
         parts = {job: [c[job] for c in contributions if job in c] for job in JOBS}
         hour, minute = self.config.monitoring.nightly_at.split(":")
         return NightlyRunner(self.config.node.data_dir / "nightly.json", time_of_day(int(hour), int(minute)), parts)
-
-    def _advertise(self) -> None:
-        adverts = dict(chain.from_iterable(role.adverts().items() for role in self._roles))
-        urls = self._people_urls()
-        if (adverts, urls) == self._advertised:
-            return
-        self._advertised = adverts, urls
-        self.gossip.advertise(adverts, [str(role) for role in self.config.node.roles], __version__, urls)
-
-    def _people_urls(self) -> tuple[str, ...]:
-        """Return where people of other PCs reach this node, once they can."""
-        settings = self.config.api
-        if not self.api.port:
-            return ()
-        return api_urls(settings, self.api.port, self.config.network.listen, own_hosts([settings.listen]))
 
     def _api_services(self) -> ApiServices:
         return ApiServices(
@@ -275,22 +247,6 @@ class Node:
         token = await asyncio.to_thread(create_invite, self.config.node.data_dir, zone, expires_s, hints)
         await self.join_server.refresh()
         return token
-
-    async def _tell_others(self) -> None:
-        """Keep what this node can do and how busy it is up to date; an engine comes and goes without a word."""
-        while True:
-            self._advertise()
-            self._told_load = self.account.load()
-            self.gossip.set_load(self._told_load)
-            self.supervisor.status(self.account.status_line())
-            if not self.account.is_serving and time.monotonic() - self._busy_told_at >= BUSY_AGAIN_S:
-                self._announce_busy()
-            await asyncio.sleep(TELL_EVERY_S)
-
-    def _announce_busy(self) -> None:
-        """Ask the others for patience: loading a model may freeze a small PC for seconds."""
-        self._busy_told_at = time.monotonic()
-        self.gossip.announce_busy(BUSY_S)
 
     async def _answer_itself(self) -> None:
         """Fetch our own health over HTTP: READY means that people are answered, not that sockets were opened."""

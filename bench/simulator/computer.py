@@ -30,6 +30,7 @@ from tarsd.gossip.proof import Ed25519Notary
 from tarsd.gossip.roster import Me
 from tarsd.gossip.sessions import Sessions
 from tarsd.gossip.station import Datagram, NewKey, Order, Station
+from tarsd.gossip.table_keeper import WRITE_GAP_S
 from tarsd.names import NodeId, NodeName, Zone
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ IDLE_MAX_S = 0.25  # between two ticks: the core takes one that is 250 ms late f
 SOCKET_BUFFER = 256  # datagrams that the kernel keeps for a stalled process
 GOODBYES = 3
 GOODBYE_GAP_S = 0.03
-WRITE_GAP_S = 0.5
 NEVER = -math.inf
 
 

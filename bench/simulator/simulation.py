@@ -14,7 +14,7 @@ from bench.simulator.trace import Trace
 from tarsd import config
 from tarsd.gossip.member import Member, State
 from tarsd.gossip.membership import Membership
-from tarsd.gossip.roster import Tuning
+from tarsd.gossip.roster import Tuning, tuning_of
 from tarsd.gossip.station import Station
 from tarsd.names import NodeId
 
@@ -23,13 +23,7 @@ MEET_WITHIN_S = 10.0
 SETTLE_S = 2.0
 START = 1000.0
 DEFAULTS = config.Gossip()
-TUNING = Tuning(
-    probe_interval_s=DEFAULTS.probe_interval_s,
-    mesh_up_to=DEFAULTS.mesh_up_to,
-    indirect_probes=DEFAULTS.indirect_probes,
-    suspicion_min_s=DEFAULTS.suspicion_min_s,
-    reprobe_dead_s=DEFAULTS.reprobe_dead_s,
-)
+TUNING = tuning_of(DEFAULTS)
 
 Watcher = Callable[[Computer, Member], None]
 

@@ -22,12 +22,12 @@ from tarsd.gossip.introductions import Introductions
 from tarsd.gossip.member import State
 from tarsd.gossip.messages import Claim, Leave, Word
 from tarsd.gossip.peer import Peer
-from tarsd.gossip.prober import SILENCE_S, Prober
+from tarsd.gossip.prober import Prober
 from tarsd.gossip.proof import claim_statement
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.suspicion import WANTED_ACCUSERS
-from tarsd.gossip.verdicts import Verdicts
+from tarsd.gossip.verdicts import SILENCE_S, Verdicts
 
 AHEAD = 1000  # refutations that we may have missed; beyond it a number is made up
 INCARNATION_MAX = 0xFFFF_0000  # nobody gets there honestly; leaves room to count on
@@ -152,7 +152,7 @@ class Hearsay:
             return
         if peer.suspicion and peer.suspicion.accuse(claim.by):
             self._whispers.tell(claim)
-        self._prober.check(peer, now, f"{teller.name} says it is dead", claim)
+        self._prober.checks.ask(peer, now, f"{teller.name} says it is dead", claim)
 
     def _left(self, peer: Peer, claim: Claim, now: float) -> None:
         if peer.state is not State.LEFT and self._proven(peer, claim):

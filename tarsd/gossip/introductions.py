@@ -76,7 +76,7 @@ class Introductions:
         if peer.introduced and (told.boot, told.signing_key) != (peer.boot, peer.signing_key):
             self._prober.greet(peer, now, f"{teller} introduces it with another key")
         elif peer.introduced and told.word in (Word.DEAD, Word.LEFT) and told.incarnation >= peer.incarnation:
-            self._prober.check(peer, now, f"{teller} says it is gone")
+            self._prober.checks.ask(peer, now, f"{teller} says it is gone")
 
     def _admit(self, peer: Peer, told: Known, teller: str, now: float) -> None:
         is_news = peer.state is not STATES[told.word] or not peer.introduced

@@ -13,8 +13,7 @@ Rules
    fewer.
 6. After a stall of our own, outstanding pings are void and nobody is accused for one T'.
 7. Who is accused by others though we hear it is pinged at once: so it learns of it, or we learn that it is true.
-8. Whom others call dead is asked itself: by pings where we met it, else by a greeting, which goes out already when it
-   has been suspect for some seconds. Unanswered for 1 s (1.5 s: a lost SYN comes again after one) it is buried.
+8. Whom others call dead is asked itself (`checks`).
 Sources: SWIM section 3; Lifeguard.
 """
 
@@ -22,29 +21,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from tarsd.gossip.checks import Checks
 from tarsd.gossip.effects import Greet, Poke
 from tarsd.gossip.helpers import Helpers
 from tarsd.gossip.loads import Loads
 from tarsd.gossip.member import State
-from tarsd.gossip.messages import Ack, Claim, Ping
+from tarsd.gossip.messages import Ack, Ping
 from tarsd.gossip.peer import NEVER, Peer
 from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
-from tarsd.gossip.verdicts import Verdicts
+from tarsd.gossip.verdicts import SILENCE_S, Verdicts
 from tarsd.names import NodeId
 
-SILENCE_S = 1.0  # without any sign of life, before doubt becomes suspicion
 FAST_EVERY_S = 0.1
 VERIFY_S = 0.3  # a failed call or a stranger's DEAD is checked for so long
 KEEP_PING_S = 5.0  # a later answer is still proof of life, but measures nothing
 GREET_GAP_S = 1.0
 DOUBT_GAP_S = 0.4  # below T': where UDP is blocked, greetings over TCP are the pings
-CHECK_S = 1.0  # fast pings unanswered for so long bear out that it is dead
-CHECK_GREETING_S = 1.5
-LONG_SILENT_S = 5.0  # where all ping all, whom we heard since is ours to judge: its own time runs out soon
-CHECKS_AT_ONCE = 8  # greetings: those never met get no work, so this can wait
 ASK_AGAIN_S = 4.0  # a greeting takes up to 3 s to fail
 NOT_REFUSED_S = 10.0  # an ICMP message is forged easily
 POKE_UP_TO = 10  # members; with more, somebody's ping finds a killed process as soon
@@ -66,15 +60,6 @@ class Round:
         self.ends_at = now + interval_s * stretch
 
 
-class Check(NamedTuple):
-    """A third party's word that a member is dead, while we ask the member."""
-
-    peer: Peer
-    since: float
-    reason: str
-    claim: Claim | None  # to be passed on when it is true
-
-
 class Prober:
     """Pings, takes answers, and tells `Verdicts` what silence there is."""
 
@@ -86,13 +71,13 @@ class Prober:
         self._sent: dict[int, tuple[NodeId, float]] = {}  # oldest first
         self._doubts: dict[NodeId, Peer] = {}
         self._verifying: dict[NodeId, tuple[float, str, bytes | None]] = {}
-        self._checks: dict[NodeId, Check] = {}
         self._seq = roster.rng.randrange(1, 1 << 16)
         self._order: list[NodeId] = []
         self._is_extra_turn = False
         self._next_turn = NEVER
         self._loads = Loads(roster)
         self.helpers = Helpers(roster, verdicts, self.ping, self.greet)
+        self.checks = Checks(roster, whispers, verdicts, self.verify, self.greet, self._verifying)
 
     @property
     def is_busy(self) -> bool:
@@ -123,15 +108,14 @@ class Prober:
         for peer in list(self._roster.suspects.values()):
             self._press(peer, now)
         self._expire(now)
-        if self._checks:
-            self._check_all(now)
+        self.checks.tick(now)
 
     def stalled(self, lag_s: float) -> None:
         """We were away: what was outstanding proves nothing (rule 6)."""
         self._rounds.clear()
         self.helpers.stalled()
         self._verifying.clear()
-        self._checks.clear()
+        self.checks.stalled()
         for peer in self._doubts.values():
             peer.doubted = False
         for peer in self._roster.suspects.values():
@@ -314,42 +298,6 @@ class Prober:
             self._start(peer, now)
             self._rounds[peer.node].tries_left = max(3, peer.path.tries)
             self._rounds[peer.node].spacing_s = min(VERIFY_S / 4, self._rounds[peer.node].spacing_s)
-
-    def check(self, peer: Peer, now: float, reason: str, claim: Claim | None = None) -> None:
-        """Ask a member itself whether it is dead, as others say (rule 8)."""
-        by = claim.by if claim else None
-        if peer.met and now - peer.evidence_at < SILENCE_S:
-            self.verify(peer, now, reason, by)
-        else:
-            self._verdicts.suspect(peer, now, reason, by)
-        if peer.node not in self._checks:
-            self._checks[peer.node] = Check(peer, now, reason, claim)
-
-    def _check_all(self, now: float) -> None:
-        asked = sum(not check.peer.met and check.peer.greeted_at >= check.peer.since for check in self._checks.values())
-        for node, check in list(self._checks.items()):
-            peer = check.peer
-            if peer.state is not State.SUSPECT and node not in self._verifying:
-                del self._checks[node]
-            elif peer.state is not State.SUSPECT or now < peer.busy_until or not self._roster.health.may_accuse(now):
-                continue
-            elif not peer.met and peer.addresses and peer.greeted_at < peer.since:
-                if asked < CHECKS_AT_ONCE:
-                    asked += 1
-                    self.greet(peer, now, check.reason, gap_s=0.0)
-            elif self._is_borne_out(check, now):
-                del self._checks[node]
-                self._verdicts.bury(peer, now, check.reason)
-                if check.claim:
-                    self._whispers.tell(check.claim)
-
-    def _is_borne_out(self, check: Check, now: float) -> bool:
-        """Whether the member was asked for long enough, and said nothing; a suspect is being asked anyway."""
-        peer = check.peer
-        if peer.met:
-            is_silent = self._roster.is_large or now - peer.evidence_at >= LONG_SILENT_S
-            return is_silent and now - peer.since >= CHECK_S
-        return now - (peer.greeted_at if peer.addresses else check.since) >= CHECK_GREETING_S
 
     def warn(self, peer: Peer, now: float) -> None:
         """Others accuse a member that we hear: ping it, with the accusation in the ping (rule 7)."""

@@ -6,6 +6,7 @@ from random import Random
 
 import msgspec
 
+from tarsd import config
 from tarsd.gossip.effects import Effect, MemberChanged, Remember, Send
 from tarsd.gossip.estimates import Path
 from tarsd.gossip.facts import Facts
@@ -29,6 +30,11 @@ class Tuning(msgspec.Struct, frozen=True):
     indirect_probes: int
     suspicion_min_s: float
     reprobe_dead_s: float
+
+
+def tuning_of(settings: config.Gossip) -> Tuning:
+    """Return what the core needs of a config."""
+    return msgspec.convert(settings, Tuning, from_attributes=True)
 
 
 class Me:

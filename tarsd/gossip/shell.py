@@ -14,20 +14,21 @@ from random import Random
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tarsd import config
-from tarsd.errors import ConfigError, StorageError, Unavailable
+from tarsd.errors import Unavailable
 from tarsd.gossip.effects import Alarm, Greet, KeepGeneration, MemberChanged, Remember
 from tarsd.gossip.errands import Errands, Hello, as_address, plain_host
 from tarsd.gossip.greetings import Greeter
 from tarsd.gossip.interfaces import own_addresses
-from tarsd.gossip.member import Address, Attribute, Load, Member
+from tarsd.gossip.member import Address, Attribute, Load, Member, Met
 from tarsd.gossip.membership import Membership
 from tarsd.gossip.metronome import Metronome
 from tarsd.gossip.network_watch import NetworkWatch
 from tarsd.gossip.proof import Ed25519Notary
-from tarsd.gossip.roster import Me, Tuning
+from tarsd.gossip.roster import Me, tuning_of
 from tarsd.gossip.sessions import Sessions
 from tarsd.gossip.station import Admit, Datagram, NewKey, Order, Station
 from tarsd.gossip.table import Table
+from tarsd.gossip.table_keeper import TableKeeper
 from tarsd.gossip.udp import Udp
 from tarsd.identity import Identity, PeerIdentity
 from tarsd.identity.join import inviter_of
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 GOODBYES = 3  # datagrams get lost
 GOODBYE_GAP_S = 0.03
-WRITE_GAP_S = 0.5  # changes within it become one write of the table
 PICTURE_S = 0.05  # a question looks at the members several times, and building them costs more than they change
 
 _Advertised = tuple[dict[Capability, dict[str, Attribute]], tuple[str, ...], str, tuple[str, ...]]
@@ -72,6 +72,7 @@ class Gossip:
         self._watch = NetworkWatch(identity.node_id, identity.cluster, network, self._found, self._network_changed)
         self._errands = Errands(hello, self._table, self._watch.is_ours)
         self._station: Station | None = None
+        self._keeper = TableKeeper(self._table, self._met, identity.notices.save)
         self._metronome: Metronome | None = None
         self._callbacks: list[Callable[[Member], None]] = []
         self._pending: _Advertised = ({}, (), "", ())
@@ -80,8 +81,6 @@ class Gossip:
         self._load = Load()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
-        self._dirty = asyncio.Event()
-        self._failed_writes = 0
         self._failed_ticks = 0  # one after another
         self.port = 0
         self.last_tick_s = 0.0  # of the monotonic clock; the watchdog looks at its age
@@ -120,12 +119,12 @@ class Gossip:
             await self._running
         self._running = None
         self._udp.close()
-        await self._write_table()
+        await self._keeper.write()
 
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self._tasks.create_task(self._keep_table(), name="gossip table")
+                self._tasks.create_task(self._keeper.run(), name="gossip table")
                 self._tasks.create_task(self._watch.run(self.port), name="gossip network")
                 self._carry(self._started())
                 await self._tick_for_ever()
@@ -135,16 +134,10 @@ class Gossip:
     def _make_station(self, generation: int) -> Station:
         private, boot = os.urandom(32), os.urandom(8)
         public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
-        identity, settings = self._identity, self._settings
+        identity = self._identity
         notary = Ed25519Notary(os.urandom(32))
         me = Me(identity.node_id, identity.name, identity.zone, boot, generation, notary)
-        tuning = Tuning(
-            probe_interval_s=settings.probe_interval_s,
-            mesh_up_to=settings.mesh_up_to,
-            indirect_probes=settings.indirect_probes,
-            suspicion_min_s=settings.suspicion_min_s,
-            reprobe_dead_s=settings.reprobe_dead_s,
-        )
+        tuning = tuning_of(self._settings)
         membership = Membership(me, tuning, public, self._rng, time.monotonic(), book=identity.notices)
         return Station(membership, Sessions(identity.node_id, boot, private))
 
@@ -258,7 +251,7 @@ class Gossip:
                 case MemberChanged(member):
                     self._tell(member)
                 case Remember():
-                    self._dirty.set()
+                    self._keeper.changed()
                 case Alarm(text):
                     log.warning("%s", text)
                 case Admit():
@@ -283,6 +276,9 @@ class Gossip:
     def _admit(self) -> None:
         if self._station is not None:
             self._udp.admit(self._station.senders)
+
+    def _met(self) -> list[Met]:
+        return self._station.membership.met() if self._station else []
 
     def _tell(self, member: Member) -> None:
         self._picture = ()
@@ -333,22 +329,3 @@ class Gossip:
             else:
                 self._failed_ticks = 0
                 self.last_tick_s = now
-
-    async def _keep_table(self) -> None:
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(WRITE_GAP_S)
-            await self._write_table()
-
-    async def _write_table(self) -> None:
-        self._dirty.clear()
-        met = self._station.membership.met() if self._station else []
-        try:
-            await asyncio.to_thread(self._table.write, met)
-            await asyncio.to_thread(self._identity.notices.save)
-        except (StorageError, ConfigError) as error:
-            # The node lives on without: after a restart it finds the others by mDNS, seeds, or their greetings.
-            log.log(logging.DEBUG if self._failed_writes else logging.WARNING, "%s", error)
-            self._failed_writes += 1
-        else:
-            self._failed_writes = 0

@@ -22,6 +22,7 @@ from tarsd.gossip.roster import Roster
 from tarsd.gossip.rumours import Whispers
 from tarsd.gossip.suspicion import Suspicion
 
+SILENCE_S = 1.0  # without any sign of life, before doubt becomes suspicion
 ASK_STRANGER_S = 2.0, 3.5
 
 

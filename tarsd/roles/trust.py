@@ -5,7 +5,7 @@ Rules
 2. A core node that was off while authorities were replaced fetches the new ones before anything else, from one that has
    them, and says again whom it had revoked by the old ones. Before that it hands out nothing.
 3. Keys of authorities go to core nodes only, and are taken by core nodes only.
-4. Revoking is a core node's; it reports who has acknowledged, and who will learn it on return.
+4. Revoking and replacing authorities are core nodes' (`roles.revoking`, `roles.rotation`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-import msgspec
-
 from tarsd import calls
 from tarsd.calls import (
     AuthoritiesItem,
@@ -28,16 +26,16 @@ from tarsd.calls import (
     TrustItem,
     TrustRequest,
 )
-from tarsd.errors import InvalidInput, NotAllowed, NotFound, TarsdError, Unavailable
+from tarsd.errors import NotAllowed, TarsdError, Unavailable
 from tarsd.gossip.member import Member, State
 from tarsd.identity import issuers, reissue, renew, request_renewal, take_renewal
 from tarsd.identity.folder import Signed
-from tarsd.identity.identity import read_authority, read_file
-from tarsd.identity.notices import MAX_REASON, Notice, Revocation, plain, write_notice
+from tarsd.identity.identity import read_file
 from tarsd.identity.renewal import alarm, is_due, next_look_s
 from tarsd.identity.rotation import has_root, read_state
 from tarsd.names import Capability, NodeId, Zone
 from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.revoking import NOT_YET, RevokeReport, Revoking, refuse_where_no_authority, sign
 from tarsd.roles.rotation import Answers, Certified, Rotation, RotationReport, report_of
 from tarsd.rpc import CallContext, Handler
 
@@ -46,20 +44,6 @@ log = logging.getLogger(__name__)
 TELL_S = 3.0
 LOOK_AT_NOTICES_S = 1.0
 WARN_EVERY_S = 12 * 3600.0
-_NOT_YET = "the authorities were replaced while this node was off, and the new ones are not here yet: try again"
-
-
-class RevokeReport(msgspec.Struct, frozen=True):
-    """How a revocation went. `waiting`: who was not reached, and learns it on return, before it is given any work."""
-
-    node: NodeId
-    name: str
-    zone: str  # "" where its certificate was never seen
-    reason: str
-    already: bool
-    acknowledged: list[str]
-    waiting: list[str]
-    held_authorities: bool  # it was a core node: it can still make certificates, until authorities are replaced
 
 
 class Trust(Role):
@@ -91,6 +75,7 @@ class Trust(Role):
         self._minimum = self._identity.notices.minimum
         self._renewing = asyncio.Lock()
         self._changing = asyncio.Lock()
+        self._revoking = Revoking(self._identity, services.members, self.tell, self._fetch_authorities, now)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -191,11 +176,11 @@ class Trust(Role):
                 item = await self._dispatch.one(calls.AUTHORITIES, AuthoritiesRequest(), exclude=others)
                 await asyncio.to_thread(self._install, item.authorities)
             if issuers.installed(identity.folder) < identity.notices.minimum:
-                raise Unavailable(_NOT_YET)
+                raise Unavailable(NOT_YET)
             await asyncio.to_thread(issuers.use, identity.folder, issuers.installed(identity.folder))
         unbelieved = identity.notices.unbelieved()
         for revocation in unbelieved:
-            identity.notices.say(await asyncio.to_thread(self._sign, revocation))
+            identity.notices.say(await asyncio.to_thread(sign, identity, revocation))
         if unbelieved:
             await asyncio.to_thread(identity.notices.save)
 
@@ -206,10 +191,15 @@ class Trust(Role):
                 return False
             if identity.can_invite:
                 return await asyncio.to_thread(renew, identity, now=self._now())
-            request = RenewRequest(await asyncio.to_thread(request_renewal, identity))
-            item = await self._dispatch.one(calls.RENEW, request, exclude=frozenset({identity.node_id}))
-            await asyncio.to_thread(take_renewal, identity, item.chain)
+            await self._renew_elsewhere()
             return True
+
+    async def _renew_elsewhere(self) -> None:
+        """Have a core node renew this node's certificate, and use it; holds under `_renewing`."""
+        identity = self._identity
+        request = RenewRequest(await asyncio.to_thread(request_renewal, identity))
+        item = await self._dispatch.one(calls.RENEW, request, exclude=frozenset({identity.node_id}))
+        await asyncio.to_thread(take_renewal, identity, item.chain)
 
     def _warn(self) -> None:
         told, now = self.note(), self._now()
@@ -253,9 +243,7 @@ class Trust(Role):
             return
         async with self._renewing:
             if identity.issuer < generation:
-                request = RenewRequest(await asyncio.to_thread(request_renewal, identity))
-                item = await self._dispatch.one(calls.RENEW, request)
-                await asyncio.to_thread(take_renewal, identity, item.chain)
+                await self._renew_elsewhere()
 
     async def _renew(self, request: RenewRequest, context: CallContext) -> AsyncGenerator[RenewItem, None]:
         if context.caller is None:
@@ -280,84 +268,24 @@ class Trust(Role):
     def _refuse_while_retired(self) -> None:
         """Let the caller ask another core node: what is signed here now would be good for nothing."""
         if issuers.using(self._identity.folder) < self._identity.notices.minimum:
-            raise Unavailable(_NOT_YET)
+            raise Unavailable(NOT_YET)
 
     # --- what people ask ------------------------------------------------------------------------------------------
 
     async def revoke(self, name: str, reason: str = "") -> RevokeReport:
-        """Throw a node out for good, by its name or id; returns who knows by now.
-
-        Raises `NotFound`, `InvalidInput` (itself, two of that name), `NotAllowed` on lab and revoked nodes,
-        `Unavailable` on one that has not yet got the authorities that were made while it was off.
-        """
-        identity = self._identity
-        self._refuse_where_no_authority()
-        if len(reason) > MAX_REASON:
-            raise InvalidInput(f"reason: at most {MAX_REASON} characters")
-        if reason != plain(reason):
-            raise InvalidInput("reason: one line of plain text")
-        node, known_as, zone = self._named(name)
-        if node == identity.node_id:
-            raise InvalidInput("a node cannot revoke itself: run this on another core node")
-        already = node in identity.notices
-        if not identity.notices.is_believed(node):
-            await self._fetch_authorities()
-            identity.notices.say(await asyncio.to_thread(self._write_revocation, node, known_as, reason))
-            if not identity.notices.is_believed(node):
-                raise Unavailable(_NOT_YET)
-            await asyncio.to_thread(identity.notices.save)
-        told = await self.tell(TrustRequest(notices=identity.notices.all()[::-1]))
-        knows = [m.name for m, item in told if item is not None and item.digest == identity.notices.digest]
-        others = [m.name for m in self._services.members() if not m.is_self and m.node not in identity.notices]
-        return RevokeReport(
-            node=node,
-            name=known_as,
-            zone=zone,
-            reason=reason,
-            already=already,
-            acknowledged=sorted(knows),
-            waiting=sorted(set(others) - set(knows)),
-            held_authorities=zone != Zone.LAB,
-        )
-
-    def _write_revocation(self, node: NodeId, name: str, reason: str) -> Notice:
-        name, by = plain(name)[:64], plain(self._identity.name)
-        return self._sign(Revocation(bytes.fromhex(node), name, int(self._now()), reason, by))
-
-    def _sign(self, body: Revocation) -> Notice:
-        identity = self._identity
-        return write_notice(body, read_authority(identity.folder, Zone.CORE), read_file(identity.folder / "root.crt"))
-
-    def _named(self, name: str) -> tuple[NodeId, str, str]:
-        """Return id, name and zone of the node that a person means."""
-        found = [m for m in self._services.members() if name in (m.name, m.node)]
-        alive = [m for m in found if m.state is not State.REVOKED] or found[:1]
-        if len(alive) > 1:
-            raise InvalidInput(
-                f"{len(alive)} nodes have the name {name}: give the id, of {', '.join(m.node for m in alive)}"
-            )
-        if alive:
-            return alive[0].node, alive[0].name, str(alive[0].zone or "")
-        if len(name) == 32 and set(name) <= set("0123456789abcdef"):
-            return NodeId(name), name[:8], ""
-        raise NotFound(f"no node {name!r} is known here; `tarsd members` lists them")
-
-    def _refuse_where_no_authority(self) -> None:
-        if self._identity.zone is not Zone.CORE:
-            raise NotAllowed("only core nodes can do this: run it on one of them")
-        if self._identity.notices.own is not None:
-            raise NotAllowed("this node was revoked: run this on one that was not")
+        """Throw a node out for good; see `Revoking.revoke`."""
+        return await self._revoking.revoke(name, reason)
 
     async def rotate(self) -> RotationReport:
         """Replace the authorities, or go on with that where it stopped; see `roles.rotation`."""
-        self._refuse_where_no_authority()
+        refuse_where_no_authority(self._identity)
         async with self._changing:
             members = self._services.members
             return await Rotation(self._identity, members, self.tell, self._renewed, self._certified).run()
 
     async def rotation(self) -> RotationReport:
         """Return how far a replacement of authorities is that began here, and which core nodes would take part."""
-        self._refuse_where_no_authority()
+        refuse_where_no_authority(self._identity)
         state = await asyncio.to_thread(read_state, self._identity.folder)
         certified, root_at = await self._certified(), await self._where_root_is()
         return report_of(self._identity, state, self._services.members(), certified, root_at)

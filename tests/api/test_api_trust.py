@@ -10,8 +10,8 @@ import pytest
 
 from tarsd.errors import NotAllowed, NotFound, Unavailable
 from tarsd.names import NodeId, NodeName
+from tarsd.roles.revoking import RevokeReport
 from tarsd.roles.rotation import RotationReport
-from tarsd.roles.trust import RevokeReport
 
 ADMIN = {"Authorization": "Bearer the-admin-token"}
 REVOKED = RevokeReport(NodeId("c" * 32), "pc3", "core", "stolen", False, ["pc2"], ["pc9"], True)

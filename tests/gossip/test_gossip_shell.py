@@ -217,7 +217,7 @@ async def test_a_restarted_node_is_back_within_a_second_with_a_higher_generation
         await pc2.start()
         await pc1.sees(pc2, State.ALIVE)
         await pc2.sees(pc1, State.ALIVE)
-        await pc2.gossip._write_table()
+        await pc2.gossip._keeper.write()
         await pc2.kill()
         await pc1.sees(pc2, State.DEAD)
         again = Node(wire, Who("pc2"), tmp_path, mdns=False)  # no seed, no multicast: the table knows
