@@ -3,12 +3,14 @@
 from tarsd.config.load import find_config, load_config
 from tarsd.config.schema import (
     Api,
+    CatalogModel,
     Cognitive,
     Config,
     Documents,
     Engine,
     Gossip,
     Memory,
+    Models,
     Monitoring,
     Network,
     Node,
@@ -17,12 +19,14 @@ from tarsd.config.schema import (
 
 __all__ = [
     "Api",
+    "CatalogModel",
     "Cognitive",
     "Config",
     "Documents",
     "Engine",
     "Gossip",
     "Memory",
+    "Models",
     "Monitoring",
     "Network",
     "Node",

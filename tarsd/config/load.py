@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -78,6 +79,15 @@ def _check_between_keys(path: Path, config: Config) -> None:
         host, _, port = seed.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ConfigError(f'{path}: network.seeds[{index}] = {seed!r}: allowed is "host:port"')
+    names = [model.name for model in config.models.catalog]
+    for index, model in enumerate(config.models.catalog):
+        where = f"{path}: models.catalog[{index}]"
+        if model.name in names[:index]:
+            raise ConfigError(f"{where}.name = {model.name!r}: there is one of that name already")
+        if model.name == "tars":
+            raise ConfigError(f"{where}.name = 'tars': that is the whole assistant's")
+        if model.source.startswith("hf:") and not re.fullmatch(r"hf:[\w.-]+/[\w.-]+/[\w./-]+\.gguf", model.source):
+            raise ConfigError(f'{where}.source = {model.source!r}: allowed is "hf:owner/repository/file.gguf"')
     for index, engine in enumerate(config.cognitive.engines):
         if engine.kind == "openai" and not engine.url:
             raise ConfigError(f"{path}: cognitive.engines[{index}].url: the openai engine needs the server's URL")

@@ -18,6 +18,9 @@ _NAME = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
 _NAME_IN_WORDS = {"description": "1 to 32 small letters, digits and inner hyphens"}
 NameText = Annotated[str, Meta(pattern=f"^{_NAME}$", extra_json_schema=_NAME_IN_WORDS)]
 NameTextOrNone = Annotated[str, Meta(pattern=f"^({_NAME})?$", extra_json_schema=_NAME_IN_WORDS)]
+_MODEL = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
+_MODEL_IN_WORDS = {"description": "1 to 64 letters, digits, dots, colons, hyphens, underscores, not first a sign"}
+_SHA256_IN_WORDS = {"description": "64 small hex digits"}
 TimeOfDay = Annotated[
     str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", extra_json_schema={"description": '"HH:MM", from 00:00 to 23:59'})
 ]
@@ -85,7 +88,8 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """[[cognitive.engines]]: one way to generate text; the first that works is used."""
 
     kind: Literal["llama_cpp", "ollama", "transformers", "openai"]
-    # llama_cpp: path of a GGUF; transformers: a folder; else the server's model name. "" = the bundled model
+    # llama_cpp: path of a GGUF, or a name of the catalog; transformers: a folder; else the server's model name.
+    # "" = the bundled model
     model: str = ""
     # of an Ollama or OpenAI-compatible server
     url: str = ""
@@ -93,8 +97,48 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     context_tokens: Annotated[int, Meta(ge=256, le=1_048_576)] = 8192
     # 0 = cores - 1
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
-    # -1 = all
-    gpu_layers: Annotated[int, Meta(ge=-1)] = 0
+    # -1 = all, -2 = as many as fit
+    gpu_layers: Annotated[int, Meta(ge=-2)] = -2
+    # answers generated at once; 0 = 4 for llama_cpp and servers, 1 for transformers
+    slots: Annotated[int, Meta(ge=0, le=64)] = 0
+    # tokens that all answers and warm conversations hold together; 0 = context_tokens
+    cache_tokens: Annotated[int, Meta(ge=0, le=16_777_216)] = 0
+    # private memory of the worker, beyond which it is replaced; 0 = no bound
+    memory_mib: Annotated[int, Meta(ge=0)] = 0
+
+
+class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """[[models.catalog]]: a model that this PC may load on demand, by llama.cpp."""
+
+    name: Annotated[str, Meta(pattern=_MODEL, extra_json_schema=_MODEL_IN_WORDS)]
+    # path of a GGUF, "hf:owner/repository/file.gguf", or "" = from a peer that has it (by name or sha256)
+    source: str = ""
+    # of the whole file; "" = what the source says
+    sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$", extra_json_schema=_SHA256_IN_WORDS)] = ""
+    context_tokens: Annotated[int, Meta(ge=256, le=1_048_576)] = 8192
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    gpu_layers: Annotated[int, Meta(ge=-2)] = -2
+    slots: Annotated[int, Meta(ge=0, le=64)] = 0
+    cache_tokens: Annotated[int, Meta(ge=0, le=16_777_216)] = 0
+
+
+class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """[models]: model files, and which of them are in memory."""
+
+    # where fetched models are kept; none = "models" in the data folder
+    dir: Path | None = None
+    # a model that was loaded on demand stays so long after its last answer
+    keep_alive_s: Annotated[float, Meta(ge=0, le=604_800)] = 300.0
+    # so does the model of [cognitive], after which it is loaded on demand; 0 = it stays for ever
+    unload_idle_s: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
+    # what all loaded models may take together; 0 = 60 % of this PC's memory
+    memory_mib: Annotated[int, Meta(ge=0)] = 0
+    # memory for the state of conversations that were pushed out of a model's cache, for each model
+    warm_mib: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
+    # where "hf:" models come from; "" = never from the internet
+    hub: str = "https://huggingface.co"
+    hub_token_file: Path | None = None
+    catalog: tuple[CatalogModel, ...] = ()
 
 
 class Cognitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,7 +146,7 @@ class Cognitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     # the order decides
     engines: tuple[Engine, ...] = (Engine(kind="llama_cpp"),)
-    queue: Annotated[int, Meta(ge=1, le=1000)] = 16
+    queue: Annotated[int, Meta(ge=1, le=1000)] = 32
     conversations: Annotated[int, Meta(ge=1, le=1000)] = 10
     max_tokens: Annotated[int, Meta(ge=16, le=32768)] = 512
 
@@ -154,6 +198,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     gossip: Gossip = Gossip()
     api: Api = Api()
     cognitive: Cognitive = Cognitive()
+    models: Models = Models()
     processing: Processing = Processing()
     documents: Documents = Documents()
     memory: Memory = Memory()

@@ -17,12 +17,19 @@ class EngineInfo(msgspec.Struct, frozen=True):
     engine: str
     model: str
     context_tokens: int
+    slots: int = 1  # answers that it generates at once
+    architecture: str = ""
+    parameters: int = 0
+    quantization: str = ""
+    size_bytes: int = 0
+    template: str = ""
+    can_use_tools: bool = False
 
 
 class ChatEngine(Protocol):
     """Generates answers with one model; registered as an entry point of `tarsd.engines` under its kind.
 
-    One answer at a time: `EngineChain` sees to that.
+    At most `EngineInfo.slots` answers at a time: `EngineChain` sees to that.
     """
 
     name: str
@@ -47,8 +54,9 @@ class ChatEngine(Protocol):
         """Yield the answer, an item per token where the model gives single tokens.
 
         The first item carries engine and model, the last finish_reason and usage. `request.partial` is continued and
-        not repeated. Raises `Unavailable` when another engine should go on, `InvalidInput` when the request cannot be
-        served (too long), `DeadlineExceeded`. Closing the generator stops the generation.
+        not repeated. What an engine cannot do of what the request asks for (tools, a schema) is `InvalidInput`. Raises
+        `Unavailable` when another engine should go on, `InvalidInput` when the request cannot be served (too long),
+        `DeadlineExceeded`. Closing the generator stops the generation.
         """
 
 

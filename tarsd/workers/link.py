@@ -1,9 +1,10 @@
 """The parent's end of the pipe to one worker: its calls, its beats, its silence. Knows no process.
 
 Rules
-1. One call is with the child at a time; the others wait here, in order, at most `max_pending` in all.
+1. `at_once` calls are with the child at a time; the others wait here, in order, at most `max_pending` in all.
 2. A call that nobody reads any more is cancelled, and its place is free when the child says END.
-3. Items that a reader does not take are bounded: past `_PAUSE_BYTES` the pipe is not read, so the child waits.
+3. Items that readers do not take are bounded: past `_PAUSE_BYTES` the pipe is not read, so the child waits. Where calls
+   share the pipe the bound is far higher, so that one slow reader does not hold up the others.
 4. Any byte from the child is a sign of life. Silence is counted only while the pipe is read.
 """
 
@@ -14,10 +15,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
 from tarsd.errors import DeadlineExceeded, Overloaded, TarsdError, WireError, WorkerLost, from_wire
-from tarsd.wire import BEAT, KIB, ErrorBody, Frame, FrameReader, Kind, decode
+from tarsd.wire import BEAT, KIB, MIB, ErrorBody, Frame, FrameReader, Kind, decode
 from tarsd.workers import protocol
 
 _PAUSE_BYTES = 512 * KIB
+_PAUSE_SHARED_BYTES = 64 * MIB  # four answers of the greatest length; a chat's reader lags by far less
 _FRAME_COST_BYTES = 512  # what an item costs beside its body; many empty ones are bounded too
 
 
@@ -65,7 +67,7 @@ class _Call:
 class Link(asyncio.Protocol):
     """The calls of one child; `on_lost` is told once, with the reason, when the pipe is over."""
 
-    def __init__(self, name: str, max_pending: int, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, name: str, max_pending: int, on_lost: Callable[[str], None], at_once: int = 1) -> None:
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.last_heard = 0.0
         self._name = name
@@ -73,10 +75,12 @@ class Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Semaphore(at_once)
+        self._pause_bytes = _PAUSE_BYTES if at_once == 1 else _PAUSE_SHARED_BYTES
+        self._held_bytes = 0
         self._pending = 0
         self._number = protocol.START
-        self._active: _Call | None = None
+        self._active: dict[int, _Call] = {}
         self._transport: asyncio.Transport | None = None
         self._reading = True
         self._lost = ""
@@ -111,8 +115,8 @@ class Link(asyncio.Protocol):
         if not self.started.done():
             self.started.set_exception(error)
             self.started.exception()  # a start that was itself given up asks no more
-        if self._active is not None:
-            self._finish(self._active, error)
+        for call in list(self._active.values()):
+            self._finish(call, error)
         if self._transport is not None:
             self._transport.abort()
 
@@ -130,15 +134,17 @@ class Link(asyncio.Protocol):
 
     def unstopped_s(self) -> float:
         """Return for how long the child has not left a call that was cancelled."""
-        if self._active is None or self._active.abandoned_at is None:
-            return 0.0
-        return self._loop.time() - self._active.abandoned_at
+        since = min(
+            (call.abandoned_at for call in self._active.values() if call.abandoned_at is not None), default=None
+        )
+        return 0.0 if since is None else self._loop.time() - since
 
     def forgive(self) -> None:
         """Count silence from now on: it was this process that did not listen."""
         self.last_heard = self._loop.time()
-        if self._active is not None and self._active.abandoned_at is not None:
-            self._active.abandoned_at = self.last_heard
+        for call in self._active.values():
+            if call.abandoned_at is not None:
+                call.abandoned_at = self.last_heard
 
     async def call(self, method: str, request: bytes, deadline_s: float) -> AsyncGenerator[bytes, None]:
         """Yield the items of one call; see `Worker.call`."""
@@ -149,7 +155,7 @@ class Link(asyncio.Protocol):
             while True:
                 while call.items:
                     item = call.take()
-                    self._balance(call)
+                    self._balance(-len(item) - _FRAME_COST_BYTES)
                     yield item
                 if call.ended:
                     break
@@ -177,15 +183,15 @@ class Link(asyncio.Protocol):
         if self._lost:
             self._free()
             raise WorkerLost(f"worker {self._name}: {self._lost}")
-        self._number = self._number % protocol.MAX_NUMBER + 1
+        self._number = self._number % protocol.MAX_NUMBER + 1  # calls end long before their number comes again
         try:
             frame = protocol.encode_request(self._number, method, request)
         except WireError:
             self._free()
             raise
-        self._active = _Call(self._number, self._loop)
+        call = self._active[self._number] = _Call(self._number, self._loop)
         self._write(frame)
-        return self._active
+        return call
 
     def _too_late(self, method: str, deadline_s: float) -> DeadlineExceeded:
         within = f" in {deadline_s:g} s" if deadline_s else " in time"
@@ -194,9 +200,9 @@ class Link(asyncio.Protocol):
     def _leave(self, call: _Call) -> None:
         """Drop what the reader did not take, and tell the child if it is still at it."""
         call.items.clear()
+        self._balance(-call.held_bytes)
         call.held_bytes = 0
-        self._balance(call)
-        if self._active is call and call.abandoned_at is None:
+        if call.number in self._active and call.abandoned_at is None:
             call.abandoned_at = self._loop.time()
             self._write(protocol.encode(Kind.CANCEL, call.number))
 
@@ -207,13 +213,13 @@ class Link(asyncio.Protocol):
         if number == protocol.START:
             self._take_start(frame.kind, body)
             return
-        call = self._active
-        if call is None or call.number != number:
+        call = self._active.get(number)
+        if call is None:
             raise WireError(f"call {number} is not open")
         if frame.kind is Kind.ITEM:
             if call.abandoned_at is None:
                 call.put(body)
-                self._balance(call)
+                self._balance(len(body) + _FRAME_COST_BYTES)
         elif frame.kind is Kind.END:
             self._finish(call, None)
         elif frame.kind is Kind.ERROR:
@@ -230,7 +236,7 @@ class Link(asyncio.Protocol):
             self.started.set_exception(_error(body))
 
     def _finish(self, call: _Call, error: TarsdError | None) -> None:
-        self._active = None
+        del self._active[call.number]
         call.end(error)
         self._free()
 
@@ -238,14 +244,15 @@ class Link(asyncio.Protocol):
         self._pending -= 1
         self._turn.release()
 
-    def _balance(self, call: _Call) -> None:
+    def _balance(self, more_bytes: int) -> None:
         """Stop reading the pipe above the bound, go on below half of it (rule 3)."""
+        self._held_bytes += more_bytes
         if self._transport is None:
             return
-        if self._reading and call.held_bytes > _PAUSE_BYTES:
+        if self._reading and self._held_bytes > self._pause_bytes:
             self._reading = False
             self._transport.pause_reading()
-        elif not self._reading and call.held_bytes < _PAUSE_BYTES // 2:
+        elif not self._reading and self._held_bytes < self._pause_bytes // 2:
             self._reading = True
             self.last_heard = self._loop.time()
             self._transport.resume_reading()

@@ -50,7 +50,7 @@ class ChildProcess:
         self, name: str, start: protocol.Start, on_lost: Callable[[], None], *, silence_s: float, max_pending: int
     ) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.link = Link(name, max_pending, self._take_loss)
+        self.link = Link(name, max_pending, self._take_loss, start.at_once)
         self._on_lost = on_lost
         self._name = name
         self._start = start

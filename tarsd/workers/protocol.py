@@ -3,9 +3,10 @@
 Rules
 1. The parent's first frame is REQUEST of call 0 with a `Start`; the child answers END of call 0 when its class is
    built, or ERROR of call 0 and goes.
-2. One call at a time: REQUEST, then ITEM… and END or ERROR come back. The parent keeps the queue.
+2. REQUEST, then ITEM… and END or ERROR come back; at most `Start.at_once` calls are open. The parent keeps the queue.
 3. CANCEL asks the child to leave the call at its next yield; it still answers END.
-4. BEAT is answered with BEAT by the child's reader thread, whatever its main thread computes.
+4. BEAT is answered with BEAT by the child's reader thread, whatever its main thread computes; but not while a call is
+   open and the main thread has not reached a yield for `Start.stuck_s`: then native code hangs (0 = that may last).
 5. END of call 0 from the parent asks the child to go.
 """
 
@@ -32,6 +33,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     settings: bytes
     limits: WorkerLimits
     parent_pid: int
+    at_once: int = 1
+    stuck_s: float = 0.0
 
 
 def encode(kind: Kind, number: int, body: bytes = b"") -> bytes:

@@ -26,6 +26,9 @@ class Worker:
     main thread, one call at a time; an empty item is a place to be cancelled and is not sent. A method `close()`, where
     there is one, is called before the child goes.
 
+    `at_once` above 1: so many calls are open in the child at a time. They take turns: after each round of
+    `worker.tick()`, which does the work for all of them, each generator is read until it yields an empty item.
+    `stuck_s`: a child that is in one round or step for so long hangs, whatever its threads say; 0 = it may last.
     `silence_s`: a child that gives no sign of life for so long, or does not leave a cancelled call, is killed.
     `max_pending`: calls running and waiting; beyond it `Overloaded`.
     `restarts`, `last_error`: how often the child came back, and why it was lost last. `last_lines`: the end of what it
@@ -42,13 +45,15 @@ class Worker:
         start_timeout_s: float = 120.0,
         silence_s: float = 30.0,
         max_pending: int = 64,
+        at_once: int = 1,
+        stuck_s: float = 0.0,
     ) -> None:
         self.name = name
         self.state: State = "stopped"
         self.restarts = 0
         self.last_error = ""
         self.last_lines = ""
-        self._start = Start(target, encode(settings), limits, os.getpid())
+        self._start = Start(target, encode(settings), limits, os.getpid(), at_once, stuck_s)
         self._start_timeout_s = start_timeout_s
         self._silence_s = silence_s
         self._max_pending = max_pending

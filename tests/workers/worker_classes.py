@@ -129,3 +129,50 @@ class Talker:
         if path := self.settings.get("goodbye"):
             with open(path, "w") as file:
                 file.write("closed")
+
+
+class Together:
+    """Calls that share a step: each step gives every open call one number."""
+
+    def __init__(self, settings: bytes) -> None:
+        self.waiting: dict[object, list[int]] = {}
+        self.steps = 0
+        self.is_broken = False
+
+    def tick(self) -> None:
+        if self.is_broken:
+            self.is_broken = False
+            raise EngineUnavailable("the step failed")
+        self.steps += 1
+        time.sleep(0.005)
+        if any(len(numbers) > 1 for numbers in self.waiting.values()):
+            raise AssertionError("a call was not read between two steps")
+        for numbers in self.waiting.values():
+            numbers.append(self.steps)
+
+    def steps_of(self, request: bytes) -> Iterator[bytes]:
+        mine: list[int] = []
+        self.waiting[id(mine)] = mine
+        try:
+            for _ in range(decode(request, int)):
+                while not mine:
+                    yield b""
+                yield encode(mine.pop())
+        finally:
+            del self.waiting[id(mine)]
+
+    def open_calls(self, request: bytes) -> Iterator[bytes]:
+        yield encode(len(self.waiting))
+
+    def refuse(self, request: bytes) -> Iterator[bytes]:
+        raise DocumentError("not this one")
+        yield b""
+
+    def break_the_step(self, request: bytes) -> Iterator[bytes]:
+        self.is_broken = True
+        while True:
+            yield b""
+
+    def hang(self, request: bytes) -> Iterator[bytes]:
+        time.sleep(60)  # without the GIL, as native code does
+        yield b""
