@@ -236,7 +236,11 @@ class Node:
 
     def _models(self) -> list[str]:
         able = [m.capabilities[calls.CHAT.name] for m in self.gossip.members() if calls.CHAT.name in m.capabilities]
-        return sorted({str(attributes.get("model", "")) for attributes in able} - {""})
+        offered = {str(attributes.get("model", "")) for attributes in able}
+        for attributes in able:
+            on_demand = attributes.get("models")
+            offered |= set(on_demand) if isinstance(on_demand, list) else set()
+        return sorted(offered - {""})
 
     async def _invite(self, zone: Zone, expires_s: float) -> str:
         port = self.join_server.port

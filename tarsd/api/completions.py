@@ -21,11 +21,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tarsd import calls, errors
+from tarsd import errors
+from tarsd.api.inference import ASSISTANT, Extra, Piece, assistant_pieces, check_model, merged, model_pieces
 from tarsd.api.openai_shapes import (
-    ASSISTANT,
     CompletionRequest,
-    Extra,
     Shapes,
     chat_request,
     check,
@@ -33,19 +32,8 @@ from tarsd.api.openai_shapes import (
     messages_of,
     question_of,
 )
-from tarsd.api.replies import ModelUnknown, batches, error_body, json_reply, read_json, send
-from tarsd.api.services import SERVICES, ApiServices
-from tarsd.gossip.member import Member
-from tarsd.host import events
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """What an answer yields to both reply forms: text, how it came about, and (last) why it ended."""
-
-    text: str = ""
-    extra: Extra | None = None
-    finish_reason: str = ""
-    usage: calls.Usage = calls.Usage()
+from tarsd.api.replies import batches, error_body, json_reply, read_json, send
+from tarsd.api.services import SERVICES
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
@@ -55,73 +43,15 @@ async def complete(request: web.Request) -> web.StreamResponse:
     check(body)
     messages = messages_of(body)
     if body.model == ASSISTANT:
-        pieces = _assistant_pieces(services, question_of(body, messages))
+        pieces = assistant_pieces(services, question_of(body, messages))
     else:
-        _check_model(services, body.model)
-        pieces = _model_pieces(services, chat_request(body, messages))
+        check_model(services, body.model)
+        pieces = model_pieces(services, chat_request(body, messages))
     with_usage = body.stream_options is not None and body.stream_options.include_usage
     shapes = Shapes(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model, with_usage=with_usage)
     if body.stream:
         return await _stream(request, shapes, pieces, with_usage)
     return await _whole(shapes, pieces, services.node_name)
-
-
-def _check_model(services: ApiServices, model: str) -> None:
-    known = services.models()
-    if model not in known:
-        names = ", ".join([ASSISTANT, *known])
-        raise ModelUnknown(f"model: {model!r} is not in the cluster right now; there is {names}")
-
-
-def _model_of(member: Member) -> object:
-    return member.capabilities.get(calls.CHAT.name, {}).get("model")
-
-
-async def _model_pieces(services: ApiServices, request: calls.ChatRequest) -> AsyncGenerator[Piece, None]:
-    others = frozenset(m.node for m in services.members() if _model_of(m) != request.model)
-    call = services.dispatch.call(calls.CHAT, request, exclude=others)
-    async with aclosing(call):
-        async for item in call:
-            extra = None
-            if item.engine:
-                node = call.member.name if call.member else services.node_name
-                extra = Extra(generated_by=node, engine=item.engine, model=item.model)
-            yield Piece(item.text, extra, item.finish_reason, item.usage or calls.Usage())
-
-
-async def _assistant_pieces(services: ApiServices, question: events.Question) -> AsyncGenerator[Piece, None]:
-    # kept until somebody answers or it lasts: a full queue is then a plain 429, which clients know how to take
-    known: Extra | None = None
-    async with aclosing(services.host.ask(question)) as answer:
-        async for event in answer:
-            match event:
-                case events.TokenEvent():
-                    yield Piece(event.text, known)
-                    known = None
-                case events.RouteEvent():
-                    known = Extra(route=event.route, prepared_by=event.prepared_by, trace=event.trace)
-                case events.SourcesEvent():
-                    known = _merged(known or Extra(), Extra(sources=event.sources))
-                case events.NoticeEvent():
-                    yield Piece(extra=_merged(known or Extra(), Extra(notices=[event.text])))
-                    known = None
-                case events.DoneEvent():
-                    extra = Extra(
-                        generated_by=event.generated_by,
-                        prepared_by=event.prepared_by,
-                        engine=event.engine,
-                        model=event.model,
-                        degraded=event.degraded,
-                    )
-                    yield Piece(
-                        extra=_merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage
-                    )
-                case events.ErrorEvent():
-                    raise _error_of(event)
-
-
-def _error_of(event: events.ErrorEvent) -> errors.TarsdError:
-    return errors.from_wire(event.name, event.sentence, event.retry_after_s)
 
 
 async def _whole(shapes: Shapes, pieces: AsyncGenerator[Piece, None], node: str) -> web.Response:
@@ -131,24 +61,13 @@ async def _whole(shapes: Shapes, pieces: AsyncGenerator[Piece, None], node: str)
     async with aclosing(pieces):
         async for piece in pieces:
             text.append(piece.text)
-            extra = _merged(extra, piece.extra)
+            extra = merged(extra, piece.extra)
             last = piece if piece.finish_reason else last
     if not last.finish_reason:
         raise errors.Unavailable("the answer ended without its last part")
     reply = json_reply(shapes.whole("".join(text), finish_reason_of(last.finish_reason), last.usage, extra))
     _tell_origin(reply, extra, node)
     return reply
-
-
-def _merged(known: Extra, news: Extra | None) -> Extra:
-    """Return what is known with the news: lists grow, words are replaced."""
-    if news is None:
-        return known
-    merged: dict[str, Any] = {}
-    for name in Extra.__struct_fields__:
-        before, now = getattr(known, name), getattr(news, name)
-        merged[name] = before + now if isinstance(now, list) else now or before
-    return Extra(**merged)
 
 
 def _tell_origin(response: web.StreamResponse, extra: Extra, node: str) -> None:
@@ -220,7 +139,7 @@ async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{name}; a name may have slashes."""
     name = request.match_info["name"]
     if name != ASSISTANT:
-        _check_model(request.app[SERVICES], name)
+        check_model(request.app[SERVICES], name)
     return json_reply(_model(name))
 
 

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from tarsd.api.inference import Extra
 from tarsd.api.replies import FieldError
 from tarsd.calls import ChatRequest, Message, Turn, Usage
-from tarsd.host.events import DEFAULT_MAX_TOKENS, Question, Source
+from tarsd.host.events import DEFAULT_MAX_TOKENS, Question
 
-ASSISTANT = "tars"
 MAX_MESSAGES = 512
 
 
@@ -152,20 +152,6 @@ def turns_of(messages: Sequence[Message]) -> list[Turn]:
 def stops(request: CompletionRequest) -> list[str]:
     """Return the stop strings as a list."""
     return [request.stop] if isinstance(request.stop, str) else list(request.stop or [])
-
-
-class Extra(msgspec.Struct, omit_defaults=True):
-    """The field `tarsd` beside OpenAI's own: how the answer came about."""
-
-    route: str = ""
-    sources: list[Source] = []
-    notices: list[str] = []
-    generated_by: str = ""
-    prepared_by: str = ""
-    engine: str = ""
-    model: str = ""
-    degraded: list[str] = []
-    trace: str = ""
 
 
 def usage_of(usage: Usage) -> dict[str, int]:
