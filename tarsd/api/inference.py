@@ -17,6 +17,7 @@ from tarsd.api.replies import ModelUnknown
 from tarsd.api.services import ApiServices
 from tarsd.gossip.member import Member
 from tarsd.host import events
+from tarsd.host.carrying import carried_plainly
 from tarsd.host.events import Source
 
 ASSISTANT = "tars"
@@ -69,15 +70,14 @@ def serves(member: Member, model: str) -> bool:
 
 
 async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> AsyncGenerator[Piece, None]:
-    """Yield the answer of plain inference by `request.model`, wherever in the cluster it runs."""
+    """Yield the answer of plain inference by `request.model`; a node that is lost is replaced, unseen."""
     others = frozenset(m.node for m in services.members() if not serves(m, request.model))
-    call = services.dispatch.call(calls.CHAT, request, exclude=others)
-    async with aclosing(call):
-        async for item in call:
+    parts = carried_plainly(services.dispatch, services.members, request, exclude=others)
+    async with aclosing(parts):
+        async for item, node, _ in parts:
             extra = None
             if item.engine:
-                node = call.member.name if call.member else services.node_name
-                extra = Extra(generated_by=node, engine=item.engine, model=item.model)
+                extra = Extra(generated_by=node or services.node_name, engine=item.engine, model=item.model)
             yield Piece(
                 item.text,
                 extra,

@@ -60,8 +60,9 @@ class DispatchLike(Protocol):
         upload: Upload | None = None,
         only: NodeId | None = None,
         exclude: frozenset[NodeId] = frozenset(),
+        again: bool = False,
     ) -> CallLike[ItemT]:
-        """Return the running call; `only` asks one node and no other."""
+        """Return the running call; `only` asks one node and no other, `again` repeats a call that was lost."""
         ...
 
 

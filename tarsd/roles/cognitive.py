@@ -59,6 +59,7 @@ class Cognitive(Role):
             queue=settings.queue,
             max_tokens=settings.max_tokens,
             before_load=services.before_load,
+            changed=services.changed,
         )
         self._conversations = Conversations(settings.conversations)
         self._given: Newest[ChatItem] = Newest()
@@ -80,7 +81,12 @@ class Cognitive(Role):
         info = self._chain.info()
         if info is None or not self._chain.ready:
             return kept
-        attributes: Attributes = {"engine": info.engine, "model": info.model, "context_tokens": info.context_tokens}
+        attributes: Attributes = {
+            "engine": info.engine,
+            "model": info.model,
+            "context_tokens": info.context_tokens,
+            "slots": info.slots,
+        }
         return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
 
     async def start(self) -> None:
@@ -103,6 +109,7 @@ class Cognitive(Role):
             "engine": info.engine if info else "",
             "model": info.model if info else "",
             "reasons": self._chain.reasons,
+            "circuits": self._chain.circuits,
             "load": self.load()._asdict(),
             "conversations": len(self._conversations),
         }
@@ -114,10 +121,10 @@ class Cognitive(Role):
 
     def load(self) -> RoleLoad:
         """See `Role`."""
-        return RoleLoad(*self._chain.load())
+        return RoleLoad(*self._chain.load(), self._chain.slots)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
-        if not request.messages:
+        if not request.messages and not request.prompt:
             raise InvalidInput("messages: empty")
         answer = self._chain.generate(request, context.headers.deadline_s)
         async with aclosing(self._given.give(request.answer, answer)) as items:
