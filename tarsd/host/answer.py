@@ -15,7 +15,7 @@ import msgspec
 from tarsd import calls
 from tarsd.calls import ChatRequest, PrepareItem
 from tarsd.host import events
-from tarsd.host.events import DEFAULT_MAX_TOKENS, Event, Question
+from tarsd.host.events import Event, Question
 from tarsd.planning.prompt import passages_answer
 from tarsd.planning.texts import Texts, texts
 
@@ -29,6 +29,7 @@ class Answer(msgspec.Struct):
     """One answer; `shown` grows piece by piece, engines give a piece for about each token."""
 
     question: Question
+    most_tokens: int
     started: float
     shown: list[str] = []
     tokens: int = 0  # in `shown`, about
@@ -42,9 +43,9 @@ class Answer(msgspec.Struct):
     finish: calls.ChatItem | None = None
 
     @classmethod
-    def begin(cls, question: Question, now: float) -> Answer:
-        """Return an answer that begins, or goes on after `question.shown`."""
-        answer = cls(question, now)
+    def begin(cls, question: Question, most_tokens: int, now: float) -> Answer:
+        """Return an answer of at most so many tokens that begins, or goes on after `question.shown`."""
+        answer = cls(question, most_tokens, now)
         if question.shown:
             answer.shown.append(question.shown)
             answer.tokens = max(1, len(question.shown) // CHARACTERS_PER_TOKEN)
@@ -61,7 +62,7 @@ class Answer(msgspec.Struct):
         return ChatRequest(
             messages=prepared.messages,
             partial=self.text(),
-            max_tokens=max(1, (question.max_tokens or DEFAULT_MAX_TOKENS) - self.tokens),
+            max_tokens=max(1, self.most_tokens - self.tokens),
             temperature=_temperature(question, prepared),
             top_p=question.top_p,
             repeat_penalty=REPEAT_PENALTY,

@@ -34,7 +34,7 @@ class Question(msgspec.Struct, frozen=True):
     turns: tuple[Turn, ...] = ()
     language: str = ""
     trace: TraceId = TraceId("")
-    max_tokens: int = 0  # 0 = the generating node's own default
+    max_tokens: int = 0  # 0 = as many as those who may answer allow
     temperature: float | None = None  # None = low where passages are told, higher without
     top_p: float = 0.95
     seed: int | None = None

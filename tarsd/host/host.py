@@ -89,7 +89,8 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
-        answer = Answer.begin(question, time.monotonic())
+        most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
+        answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)
         yield events.RouteEvent(prepared.route, answer.prepared_by, prepared.language, prepared.reasons, question.trace)
         for reason in answer.degraded:
@@ -107,13 +108,14 @@ class Host:
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
+        context_tokens = self._offered("context_tokens", DEFAULT_CONTEXT_TOKENS)
         request = PrepareRequest(
             question=question.text,
             conversation=question.conversation,
             turns=list(question.turns),
             language=question.language,
-            context_tokens=self._context_tokens(),
-            max_tokens=question.max_tokens or DEFAULT_MAX_TOKENS,
+            context_tokens=context_tokens,
+            max_tokens=min(answer.most_tokens, context_tokens // 2),  # half at least is for the prompt
         )
         if question.shown and question.sources:
             again = await prepare_again(self._records, request, question.sources)
@@ -167,14 +169,14 @@ class Host:
             for event in instead:
                 yield event
 
-    def _context_tokens(self) -> int:
-        """Return the smallest context among the models that may answer, so that a hand-over fits too."""
+    def _offered(self, attribute: str, default: int) -> int:
+        """Return the smallest figure among the models that may answer, so that a hand-over fits too."""
         known = [
-            attributes.get("context_tokens")
+            attributes.get(attribute)
             for member in self._members()
             if (attributes := member.capabilities.get(calls.CHAT.name)) is not None
         ]
-        return min((int(n) for n in known if isinstance(n, int) and n > 0), default=DEFAULT_CONTEXT_TOKENS)
+        return min((int(n) for n in known if isinstance(n, int) and n > 0), default=default)
 
     def _remember_later(self, question: Question, text: str, prepared: PrepareItem) -> None:
         if len(self._memory_tasks) >= MAX_MEMORY_TASKS:

@@ -86,6 +86,7 @@ class Cognitive(Role):
             "model": info.model,
             "context_tokens": info.context_tokens,
             "slots": info.slots,
+            "max_tokens": self._services.config.cognitive.max_tokens,
         }
         return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
 
