@@ -14,6 +14,8 @@ from tarsd.wire import decode
 from tarsd.workers import SupervisedWorker, WorkerLimits
 
 _DESCRIBE_S = 10.0
+# A call that was cancelled is open in the worker until its next token; it does not keep the next one out.
+CANCELLED_BESIDE = 4
 
 
 class WorkerChatEngine:
@@ -22,6 +24,8 @@ class WorkerChatEngine:
     kind: str
     target: str
     start_timeout_s = 120.0
+    silence_s = 30.0
+    stuck_s = 0.0
 
     def __init__(self, settings: config.Engine, *, name: str) -> None:
         self.name = name
@@ -37,6 +41,10 @@ class WorkerChatEngine:
         """A model needs no network, so a broken model file cannot use it."""
         return WorkerLimits(no_network=True)
 
+    def at_once(self) -> int:
+        """Return how many answers the worker generates at once; above 1 its class has a `tick`."""
+        return 1
+
     @property
     def worker(self) -> SupervisedWorker | None:
         """The worker, for supervision and status; None before the first start."""
@@ -51,6 +59,9 @@ class WorkerChatEngine:
                 self.worker_settings(),
                 limits=self.limits(),
                 start_timeout_s=self.start_timeout_s,
+                silence_s=self.silence_s,
+                stuck_s=self.stuck_s,
+                at_once=self.at_once() + CANCELLED_BESIDE if self.at_once() > 1 else 1,
             )
         await self._worker.start()
         async with aclosing(self._worker.call("describe", b"", deadline_s=_DESCRIBE_S)) as answer:

@@ -1,0 +1,225 @@
+"""All answers of one context: who is admitted, what goes into a step, what comes out of it. In a worker only.
+
+Rules
+1. Answers are admitted in the order in which they came; one that lacks room holds back those behind it, so that a long
+   one is not passed for ever. Who is admitted has all the cells that it may need (`cache`).
+2. A step evaluates the last token of each answer that is being written, and a slice of the prompts (`slices`): answers
+   join and leave at any token.
+3. A request with a seed gets the same answer each time it is asked alone: it reuses nothing, and its prompt is
+   evaluated in slices of one size. Beside others it may differ where a token was a close call: llama.cpp sums the same
+   numbers in another order when a batch has another shape, and a logit differs in its last bits.
+4. The state of a conversation that is pushed out is saved in memory, and brought back when that conversation goes on.
+5. Text decides what is reused, where tokens differ: what a model wrote need not be split as the tokenizer would.
+6. When llama.cpp finds no room after all, what is warm goes; then the youngest answer ends with an error, alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from tarsd.calls import ChatRequest
+from tarsd.engines.batching.answer import Answer
+from tarsd.engines.batching.cache import Cache, Copy, Cut, Effect, Evict, Placement, Restore, common
+from tarsd.engines.batching.grammars import grammar_of
+from tarsd.engines.batching.native import BATCH_TOKENS, Native, NoRoom, Part
+from tarsd.engines.batching.prompts import Prompts, new_call_id
+from tarsd.engines.batching.prompts_shape import Prompt
+from tarsd.engines.batching.sampling import Sampler
+from tarsd.engines.batching.shelf import Shelf
+from tarsd.engines.batching.slices import Slices, shares
+from tarsd.errors import EngineUnavailable, TarsdError
+
+REPEATABLE_SLICE = 32
+
+
+class Board:
+    """The answers of one model; `step` does the work, an answer's `items` are what comes of it."""
+
+    def __init__(self, native: Native, prompts: Prompts, cache: Cache, shelf: Shelf) -> None:
+        self._native = native
+        self._prompts = prompts
+        self.cache = cache
+        self.shelf = shelf
+        self.slices = Slices(BATCH_TOKENS)
+        self._waiting: list[Answer] = []
+        self._active: list[Answer] = []
+        self._texts: dict[int, str] = {}  # of warm sequences
+        self.last_step: list[Part] = []
+
+    def enter(self, asked: ChatRequest) -> Answer:
+        """Take a request; raises `InvalidInput` for one that cannot be served."""
+        prompt = self._prompts.make(asked)
+        if asked.seed is None and not asked.prompt:
+            prompt = self._as_held(asked, prompt)
+        most = min(asked.max_tokens, self._native.context_tokens - len(prompt.tokens))
+        sampler = Sampler(self._native, asked, grammar_of(asked), prompt.said)
+        answer = Answer(asked, prompt, sampler, most, new_call_id)
+        self._waiting.append(answer)
+        return answer
+
+    def leave(self, answer: Answer) -> None:
+        """Give up its place and what it holds, whether it ended or not."""
+        if answer in self._waiting:
+            self._waiting.remove(answer)
+        if answer in self._active:
+            self._active.remove(answer)
+            self._release(answer)
+        answer.sampler.free()
+
+    def step(self) -> None:
+        """Do one step for all; raises `EngineUnavailable` when llama.cpp fails."""
+        self._admit()
+        while parts := self._parts():
+            began = time.perf_counter()
+            try:
+                indices = self._native.evaluate([part for _, part in parts])
+            except NoRoom:
+                self._make_room()
+                continue
+            self.last_step = [part for _, part in parts]
+            self._take(parts, indices)
+            self._learn(parts, time.perf_counter() - began)
+            return
+
+    # --- who is in --------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        while self._waiting:
+            answer = self._waiting[0]
+            placed = self.cache.place(
+                answer.prompt.tokens, answer.most_tokens, self.shelf.rows(), fresh=answer.is_repeatable
+            )
+            if placed is None:
+                return
+            self._waiting.pop(0)
+            self._active.append(answer)
+            answer.begin(placed.sequence, self._carry_out(placed))
+
+    def _carry_out(self, placed: Placement) -> int:
+        """Do what a placement needs; return how much of the prompt is there."""
+        states = {effect.key: self.shelf.take(effect.key) for effect in placed.effects if isinstance(effect, Restore)}
+        is_there = True
+        for effect in placed.effects:
+            match effect:
+                case Restore(key, to):
+                    is_there = self._native.restore(to, states[key])
+                case Cut(sequence, length):
+                    is_there = is_there and self._native.cut(sequence, length)
+                case _:
+                    self._do(effect)
+        self._texts.pop(placed.sequence, None)
+        if is_there:
+            return placed.reused
+        self._native.cut(placed.sequence, 0)  # a state that cannot be used as hoped is read anew
+        self.cache.rows[placed.sequence].held.clear()
+        return 0
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Evict(sequence, tokens):
+                if self.shelf.wants(tokens, self._native.state_bytes(sequence)) and (
+                    state := self._native.save(sequence)
+                ):
+                    self.shelf.put(tokens, state)
+                self._native.cut(sequence, 0)
+                self._texts.pop(sequence, None)
+            case Copy(source, to, length):
+                self._native.copy(source, to, length)
+            case _:
+                raise AssertionError(effect)
+
+    def _release(self, answer: Answer) -> None:
+        assert answer.sequence is not None
+        self.cache.finish(answer.sequence)
+        if (text := answer.held_text()) is not None:
+            self._texts[answer.sequence] = text
+
+    def _make_room(self) -> None:
+        """Rule 6."""
+        warm = self.cache.drop_warm()
+        for effect in warm:
+            self._do(effect)
+        if not warm:
+            youngest = self._active[-1]
+            youngest.fail(EngineUnavailable("llama.cpp has no room for this answer beside the others"))
+            self._settle(youngest)
+
+    def _as_held(self, asked: ChatRequest, prompt: Prompt) -> Prompt:
+        """Return the prompt split as a warm sequence has it, where that begins with the same text (rule 5)."""
+        text = prompt.text[: len(prompt.text) - len(asked.partial)]
+        for sequence, held_text in self._texts.items():
+            row = self.cache.rows[sequence]
+            if row.is_busy or not text.startswith(held_text) or common(row.held, prompt.tokens) == len(row.held):
+                continue
+            rest = self._native.tokenize(text[len(held_text) :], special=True)
+            tokens = [*row.held, *rest, *prompt.said]
+            if len(tokens) < self._native.context_tokens:
+                return msgspec.structs.replace(prompt, tokens=tokens)
+        return prompt
+
+    # --- a step -----------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> list[tuple[Answer, Part]]:
+        """Return what is evaluated now (rule 2)."""
+        writing = [answer for answer in self._active if answer.pending is not None]
+        parts = [(answer, self._next_token(answer)) for answer in writing]
+        room = BATCH_TOKENS - len(parts)
+        reading = [answer for answer in self._active if answer.is_reading]
+        for answer in reading:
+            if answer.is_repeatable and room >= (tokens := min(REPEATABLE_SLICE, answer.left)):
+                parts.append((answer, _slice(answer, tokens)))
+                room -= tokens
+        others = [answer for answer in reading if not answer.is_repeatable]
+        size = min(self.slices.size(is_shared=bool(writing)), room)
+        for answer, tokens in zip(others, shares([answer.left for answer in others], size), strict=True):
+            if tokens:
+                parts.append((answer, _slice(answer, tokens)))
+        return parts
+
+    def _next_token(self, answer: Answer) -> Part:
+        assert answer.sequence is not None
+        assert answer.pending is not None
+        return Part(answer.sequence, len(self.cache.rows[answer.sequence].held), [answer.pending], True)
+
+    def _take(self, parts: Sequence[tuple[Answer, Part]], indices: Sequence[int]) -> None:
+        for (answer, part), index in zip(parts, indices, strict=True):
+            self.cache.extend(part.sequence, part.tokens)
+            if answer.pending is None:
+                answer.read += len(part.tokens)
+            else:
+                answer.wrote_pending()
+            if index >= 0:
+                self._choose(answer, index)
+            if answer.has_ended:
+                self._settle(answer)
+
+    def _choose(self, answer: Answer, index: int) -> None:
+        try:
+            token = answer.sampler.choose(index)
+        except TarsdError as error:
+            answer.fail(error)
+            return
+        is_end = self._native.is_end(token)
+        piece = b"" if is_end else self._native.piece(token, first=answer.is_first)
+        answer.take(token, piece, is_end=is_end)
+
+    def _settle(self, answer: Answer) -> None:
+        """An answer ended: its cells are free for others, whenever its reader leaves."""
+        self._active.remove(answer)
+        self._release(answer)
+
+    def _learn(self, parts: Sequence[tuple[Answer, Part]], seconds: float) -> None:
+        of_prompts = sum(len(part.tokens) for answer, part in parts if part.start < len(answer.prompt.tokens))
+        is_shared = any(part.start >= len(answer.prompt.tokens) for answer, part in parts)
+        if of_prompts and not any(answer.is_repeatable for answer, _ in parts):
+            self.slices.took(of_prompts, seconds, is_shared=is_shared)
+
+
+def _slice(answer: Answer, tokens: int) -> Part:
+    assert answer.sequence is not None
+    end = answer.read + tokens
+    is_last = end == len(answer.prompt.tokens)
+    return Part(answer.sequence, answer.read, answer.prompt.tokens[answer.read : end], is_last)

@@ -1,0 +1,45 @@
+"""Pure: the states of sequences that were pushed out, in memory within a bound; the least recently used go first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+SAVE_LEAST_TOKENS = 48  # a shorter row is read again in no time
+
+
+class Shelf:
+    """Rows of tokens with their bytes, by key."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[int, tuple[list[int], bytes]] = OrderedDict()
+        self._next = 0
+        self.held_bytes = 0
+
+    def rows(self) -> list[tuple[int, list[int]]]:
+        """Return key and tokens of each."""
+        return [(key, tokens) for key, (tokens, _) in self._kept.items()]
+
+    def wants(self, tokens: list[int], size_bytes: int) -> bool:
+        """Tell whether a row of that size is worth keeping and fits at all."""
+        return len(tokens) >= SAVE_LEAST_TOKENS and 0 < size_bytes <= self._most_bytes
+
+    def put(self, tokens: list[int], state: bytes) -> None:
+        """Keep a row; those that its conversation made obsolete, and then the oldest, make room."""
+        for key in [key for key, (kept, _) in self._kept.items() if kept == tokens[: len(kept)]]:
+            self._forget(key)
+        while self._kept and self.held_bytes + len(state) > self._most_bytes:
+            self._forget(next(iter(self._kept)))
+        if len(state) <= self._most_bytes:
+            self._kept[self._next] = (tokens, state)
+            self._next += 1
+            self.held_bytes += len(state)
+
+    def take(self, key: int) -> bytes:
+        """Return a row's state and forget it: it is in the context again."""
+        state = self._kept[key][1]
+        self._forget(key)
+        return state
+
+    def _forget(self, key: int) -> None:
+        self.held_bytes -= len(self._kept.pop(key)[1])
