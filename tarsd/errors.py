@@ -4,6 +4,7 @@
     |- ConfigError            a file or key of the configuration is wrong (exit 78)
     |- InvalidInput           what a person or program sent is wrong; names the field or file
     |  |- DocumentError       a document that cannot be read: broken, encrypted, empty, too large
+    |  |- ContextOverflow     messages and answer together are longer than the model's context
     |  `- WireError           bytes that are not a frame or message of ours
     |- NotAllowed             the caller may not do this: no certificate, wrong zone, missing scope
     |  `- InviteError         a join token that is wrong, used or expired
@@ -42,6 +43,10 @@ class InvalidInput(TarsdError):
 
 class DocumentError(InvalidInput):
     """A document that cannot be read; the text says why."""
+
+
+class ContextOverflow(InvalidInput):
+    """What was sent, with the answer it asks for, does not fit the model's context; the text names both lengths."""
 
 
 class WireError(InvalidInput):
@@ -103,6 +108,7 @@ _BY_NAME: dict[str, type[TarsdError]] = {
         ConfigError,
         InvalidInput,
         DocumentError,
+        ContextOverflow,
         WireError,
         NotAllowed,
         InviteError,

@@ -18,7 +18,7 @@ from tarsd.config import Api
 from tarsd.dispatch import Upload
 from tarsd.gossip.member import Member
 from tarsd.host.events import Event, Question
-from tarsd.names import NodeId, TraceId, Zone
+from tarsd.names import ConversationId, NodeId, TraceId, Zone
 from tarsd.passes import PassBook
 
 ItemT_co = TypeVar("ItemT_co", bound=msgspec.Struct, covariant=True)
@@ -60,8 +60,9 @@ class DispatchLike(Protocol):
         upload: Upload | None = None,
         only: NodeId | None = None,
         exclude: frozenset[NodeId] = frozenset(),
+        conversation: ConversationId = ...,
     ) -> CallLike[ItemT]:
-        """Return the running call; `only` asks one node and no other."""
+        """Return the running call; `only` asks one node and no other; `conversation` prefers who answered it last."""
         ...
 
 
