@@ -6,8 +6,8 @@ Rules
 2. `encoding_format` is `float` or `base64` (float32, little-endian), which the official client asks for by itself.
 3. Tokens as input, and `dimensions` other than the model's own, are refused by name.
 4. `input_type` may be `query` or `passage`, for models that want to know; without it a text is a passage.
-5. Texts of any length are taken whole: one over the model's window is embedded in parts. Tokens are not counted where
-   the vectors are made, so `usage` says 0 rather than a guess.
+5. Texts of any length are taken whole: one over the model's window is embedded in parts. `usage` is counted by the
+   model; one that does not count says 0 rather than a guess.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def embed(request: web.Request) -> web.Response:
         {"object": "embedding", "index": index, "embedding": encoded(vector, body.encoding_format)}
         for index, vector in enumerate(found.vectors)
     ]
-    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
     reply = json_reply({"object": "list", "data": data, "model": body.model, "usage": usage})
     reply.headers["x-tarsd-node"] = found.node
     return reply

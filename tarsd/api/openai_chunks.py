@@ -81,12 +81,10 @@ class ChatShapes:
         reason = finish_reason_of(whole.finish_reason)
         return {"index": index, "message": message, "finish_reason": reason, "logprobs": None}
 
-    def opening(self, extra: Extra | None) -> bytes:
+    def opening(self) -> bytes:
         """See `StreamShape`."""
-        return b"".join(
-            event(self._chunk(index, {"role": "assistant", "content": ""}, extra=None if index else extra))
-            for index in range(self._choices)
-        )
+        begun = {"role": "assistant", "content": ""}
+        return b"".join(event(self._chunk(index, begun)) for index in range(self._choices))
 
     def piece(self, index: int, piece: Piece) -> bytes:
         """See `StreamShape`."""

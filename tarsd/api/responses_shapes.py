@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from tarsd import errors
-from tarsd.api.inference import Extra, Piece, Whole, merged
+from tarsd.api.inference import Extra, Piece, Whole
 from tarsd.api.openai_tools import given_back
 from tarsd.api.responses_request import ResponseRequest
 from tarsd.api.sse import event
@@ -58,9 +58,8 @@ class ResponseShapes:
         items = [self._text_item(whole.text, _status(whole))] if whole.text or not calls else []
         return self._ended(whole, [*items, *(_call_item(_new_id("fc"), call) for call in calls)])
 
-    def opening(self, extra: Extra | None) -> bytes:
+    def opening(self) -> bytes:
         """See `StreamShape`."""
-        self._whole.extra = merged(self._whole.extra, extra)
         begun = self._response("in_progress", [])
         return self._event("response.created", response=begun) + self._event("response.in_progress", response=begun)
 

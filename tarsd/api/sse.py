@@ -31,8 +31,8 @@ HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 class StreamShape(Protocol):
     """The events of one API for an answer; each returns whole events, or nothing."""
 
-    def opening(self, extra: Extra | None) -> bytes:
-        """Begin; `extra` is what is known of the answer's origin."""
+    def opening(self) -> bytes:
+        """Begin."""
         ...
 
     def piece(self, index: int, piece: Piece) -> bytes:
@@ -60,7 +60,7 @@ async def stream(request: web.Request, answers: Answers, shape: StreamShape) -> 
         await response.prepare(request)
         progress = _Progress(shape, len(answers))
         try:
-            await send(response, shape.opening(extra) + progress.batch(_without_extra(first)))
+            await send(response, shape.opening() + progress.batch(first))
             await _rest(response, found, progress)
             await send(response, shape.closing())
         except errors.TarsdError as error:
@@ -102,13 +102,6 @@ class _Progress:
 def says_something(piece: Piece) -> bool:
     """Tell whether there is more in a piece than that it waits."""
     return bool(piece.text or piece.finish_reason or piece.tool_calls or piece.extra)
-
-
-def _without_extra(batch: list[Choice]) -> list[Choice]:
-    """Return a batch whose first `extra` was told already."""
-    return [choice._replace(piece=msgspec.structs.replace(choice.piece, extra=None)) for choice in batch[:1]] + batch[
-        1:
-    ]
 
 
 def comment(waiting: Piece | None) -> bytes:

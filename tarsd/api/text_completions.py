@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from tarsd import errors
 from tarsd.api.choices import wholes_of
-from tarsd.api.inference import ASSISTANT, Extra, Piece, Whole, check_model, model_pieces
+from tarsd.api.inference import ASSISTANT, Piece, Whole, check_model, model_pieces
 from tarsd.api.openai_chunks import finish_reason_of, origin_of, summed
 from tarsd.api.openai_fields import (
     Sampling,
@@ -116,13 +116,9 @@ class TextShapes:
         usage = summed([whole.usage for whole in wholes], self._n)
         return self._common | {"choices": choices, "usage": usage_of(usage), "tarsd": origin_of(wholes)}
 
-    def opening(self, extra: Extra | None) -> bytes:
+    def opening(self) -> bytes:
         """See `StreamShape`."""
-        echoed = [self._chunk(index, text) for index, text in enumerate(self._echoes) if text]
-        told = echoed or ([self._chunk(0, "")] if extra else [])
-        return b"".join(event(chunk | ({"tarsd": extra} if extra else {})) for chunk in told[:1]) + b"".join(
-            event(chunk) for chunk in told[1:]
-        )
+        return b"".join(event(self._chunk(index, text)) for index, text in enumerate(self._echoes) if text)
 
     def piece(self, index: int, piece: Piece) -> bytes:
         """See `StreamShape`."""

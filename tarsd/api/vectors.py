@@ -15,11 +15,15 @@ LOT_CHARACTERS = 256 * 1024  # some 20 s of a slow PC: within the call's deadlin
 
 
 class Vectors(NamedTuple):
-    """Vectors in the order of their texts (float32, little-endian, of length 1), and the node that made them."""
+    """Vectors in the order of their texts (float32, little-endian, of length 1), and the node that made them.
+
+    `tokens`: of all texts together; 0 where they are not counted.
+    """
 
     vectors: list[bytes]
     dimension: int
     node: str
+    tokens: int = 0
 
 
 def embedding_models(services: ApiServices) -> list[str]:
@@ -42,14 +46,15 @@ async def vectors_of(
         raise ModelUnknown(f"model: no embedding model {model!r} is in the cluster right now; there is {there}")
     others = frozenset(member.node for member in services.members() if _model_of(member) != model)
     found: list[bytes] = []
-    dimension, node = 0, services.node_name
+    dimension, node, tokens = 0, services.node_name, 0
     for lot in lots(texts):
         call = services.dispatch.call(calls.EMBED, calls.EmbedRequest(lot, purpose), exclude=others)
         item = await only_item(call, "embed")
         found += item.vectors
         dimension = item.dimension
+        tokens += item.tokens
         node = call.member.name if call.member else node
-    return Vectors(found, dimension, node)
+    return Vectors(found, dimension, node, tokens)
 
 
 def lots(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -117,7 +117,7 @@ class Cognitive(Role):
         return RoleLoad(*self._chain.load())
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
-        if not request.messages:
+        if not request.messages and not request.prompt:
             raise InvalidInput("messages: empty")
         answer = self._chain.generate(request, context.headers.deadline_s)
         async with aclosing(self._given.give(request.answer, answer)) as items:

@@ -170,6 +170,13 @@ async def test_a_trailing_message_may_stay_a_message_of_its_own(serve, connect):
     assert (asked(served).partial, asked(served).messages[-1]) == ("", Message("assistant", "It is "))
 
 
+async def test_a_call_without_its_answer_is_no_beginning_of_a_text(serve, connect):
+    served = await serve(replies={"chat": SAID})
+    call = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    await chat(connect(served), messages=[*ASK, {"role": "assistant", "content": "I look.", "tool_calls": [call]}])
+    assert (asked(served).partial, len(asked(served).messages)) == ("", 2)
+
+
 async def test_all_sampling_options_reach_the_model(serve, connect):
     served = await serve(replies={"chat": SAID})
     more = {"top_k": 7, "min_p": 0.1, "repeat_penalty": 1.2, "grammar": 'root ::= "a"', "prompt_cache_key": "chat-9"}
@@ -219,6 +226,18 @@ async def test_several_choices_are_made_each_with_its_own_seed(serve, connect):
     assert [(choice.index, choice.message.content) for choice in whole.choices] == [(0, "s7!"), (1, "s8!"), (2, "s9!")]
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (10, 6)  # one prompt, three answers
     assert whole.usage.prompt_tokens_details.cached_tokens == 3
+
+
+async def test_a_seed_at_its_upper_bound_goes_on_at_the_lower(serve, connect):
+    served = await serve(replies={"chat": by_seed})
+    await chat(connect(served), n=2, seed=2**63 - 1)
+    assert sorted(request.seed for _, request, _ in served.dispatch.calls) == [-(2**63), 2**63 - 1]
+
+
+async def test_the_headers_name_each_node_once(serve, connect):
+    served = await serve(replies={"chat": by_seed})
+    raw = await connect(served).chat.completions.with_raw_response.create(model="tiny-model", messages=ASK, n=3)
+    assert (raw.headers["x-tarsd-node"], raw.headers["x-tarsd-engine"]) == ("pc2", "llama_cpp")
 
 
 async def test_several_choices_are_streamed_by_their_number(serve, connect):

@@ -28,7 +28,7 @@ CLUSTER = (
 def vectors(request):
     """Vectors that tell the length of each text."""
     made = [struct.pack("<2f", len(text), 0.5) for text in request.texts]
-    return [EmbedItem(made, "mini-lm", 2)]
+    return [EmbedItem(made, "mini-lm", 2, sum(len(text) for text in request.texts))]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_texts_become_vectors_in_their_order(served, connect):
     found = await embed(connect(served), ["ab", "abcd"])
     assert [(item.index, item.embedding) for item in found.data] == [(0, [2.0, 0.5]), (1, [4.0, 0.5])]
     assert (found.model, found.object) == ("mini-lm", "list")
-    assert found.usage.prompt_tokens == 0  # not counted where the vectors are made: no guess
+    assert (found.usage.prompt_tokens, found.usage.total_tokens) == (6, 6)
 
 
 async def test_one_text_is_a_list_of_one(served, connect):
@@ -81,11 +81,13 @@ async def test_many_texts_go_in_lots_and_come_back_as_one(served, connect):
     found = await embed(connect(served), texts)
     assert [item.embedding[0] for item in found.data] == [len(text) for text in texts]
     assert [len(request.texts) for _, request, _ in served.dispatch.calls] == [256, 256, 88]
+    assert found.usage.prompt_tokens == sum(map(len, texts))
 
 
 def test_a_lot_has_no_more_text_than_a_call_can_do_in_time():
     half = "x" * (LOT_CHARACTERS // 2)
     assert [len(lot) for lot in lots([half, half, "y", half * 3, "z"])] == [2, 1, 1, 1]
+    assert [len(lot) for lot in lots([half * 3])] == [1]
     assert list(lots([])) == []
 
 
@@ -133,7 +135,8 @@ async def test_the_models_list_tells_what_each_is_for_and_who_has_it(serve, conn
         Capability("chat"): {"model": "big", "engine": "ollama", "context_tokens": 4096, "models": ["tiny-model"]}
     }
     away = member("pc9", state=State.DEAD, capabilities=chats)
-    there = (member("pc1", capabilities=chats), member("pc3", capabilities=smaller), away, *CLUSTER[-3:])
+    lost = member("pc8", state=State.DEAD, capabilities=EMBEDS)
+    there = (member("pc1", capabilities=chats), member("pc3", capabilities=smaller), away, lost, *CLUSTER[-3:])
     client = connect(await serve(members=lambda: there, models=lambda: ["big", "tiny-model"]))
     found = {model.id: model.model_extra async for model in client.models.list()}
     assert list(found) == ["tars", "big", "tiny-model", "mini-lm", "other-e5"]
