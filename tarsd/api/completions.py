@@ -4,7 +4,8 @@
 
 Model `tars` is the whole assistant (documents, sources); a chat model's own name is plain inference by that model,
 with tools, answer formats and several choices. What is taken stands in `openai_shapes`, what is given in
-`openai_chunks`, how it is streamed in `sse`.
+`openai_chunks`, how it is streamed in `sse`. Who does not stream hears nothing while it waits: a header would come only
+with the answer, when the wait is over.
 A lost node that generates is replaced unseen; a lost node that took the question is not, since these clients know of no
 other: a stream is whole only with its finish reason and `[DONE]`; one that breaks ends in an error or is cut.
 """

@@ -90,12 +90,17 @@ def text_of(content: str | Sequence[Part] | None, where: str, kinds: Sequence[st
     return "\n".join(part.text for part in content)
 
 
-def begun(messages: Sequence[Message], continued: bool | None) -> tuple[list[Message], str]:
-    """Return the messages before the answer, and how the answer begins (rule 3); raises `FieldError`."""
+def begun(
+    messages: Sequence[Message], continued: bool | None, where: str = "messages[0].role"
+) -> tuple[list[Message], str]:
+    """Return the messages before the answer, and how the answer begins (rule 3); `where` names the first in errors.
+
+    Raises `FieldError`.
+    """
     last = messages[-1]
     if last.role == "assistant" and not last.tool_calls and continued is not False:
         if len(messages) == 1:
-            raise FieldError("messages[0].role", "an answer alone cannot be continued, the question is missing")
+            raise FieldError(where, "an answer alone cannot be continued, the question is missing")
         return list(messages[:-1]), last.content
     if continued:
         raise FieldError("continue_final_message", f"the last message is the {last.role}'s, not the assistant's")

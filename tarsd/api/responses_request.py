@@ -126,7 +126,7 @@ def _call(item: ItemIn, where: str) -> ToolCall:
 
 def chat_request(request: ResponseRequest) -> ChatRequest:
     """Return the plain inference that was asked for; raises `FieldError`."""
-    messages, partial = begun(messages_of(request), None)
+    messages, partial = begun(messages_of(request), None, "input[0].role")
     tools, schema = tools_of(request.tools), format_of(request)
     if schema and request.grammar:
         raise FieldError("grammar", "an answer can fit a grammar or a text.format, not both")

@@ -29,7 +29,7 @@ from tarsd.engines.base import EngineInfo
 from tarsd.engines.llama_cpp import LlamaCppSettings
 from tarsd.engines.prompt import Defuser, plain_turns
 from tarsd.engines.text import StopFilter, Utf8
-from tarsd.errors import EngineUnavailable, InvalidInput
+from tarsd.errors import ContextOverflow, EngineUnavailable, InvalidInput
 from tarsd.wire import decode, encode
 
 _SLICE_S = 0.4
@@ -69,7 +69,7 @@ class LlamaCppWorker:
         asked = decode(request, ChatRequest)
         prompt = self._tokens(asked)
         if len(prompt) >= self._context_tokens:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"messages: {len(prompt)} tokens do not fit the model's context of {self._context_tokens} tokens"
             )
         yield from self._evaluate(prompt, repeatably=asked.seed is not None)

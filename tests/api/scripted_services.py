@@ -69,6 +69,7 @@ class ScriptedCall:
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     closed: bool = False
     received: bytes = b""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         self._running = self._run()
@@ -86,6 +87,7 @@ class ScriptedCall:
 
     async def aclose(self) -> None:
         self.closed = True
+        self.ended.set()
         if hasattr(self, "_running"):
             await self._running.aclose()
 

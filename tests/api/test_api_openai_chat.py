@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
@@ -9,7 +10,9 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from tarsd.calls import ChatItem, Message, Tool, ToolCall, Usage
+from tarsd import config
+from tarsd.calls import ChatItem, ChatRequest, Message, Tool, ToolCall, Usage
+from tarsd.engines.openai import OpenAIEngine
 from tarsd.errors import ContextOverflow, Overloaded, PeerLost, Unavailable
 from tarsd.host import events
 from tests.api.scripted_services import HANG, ScriptedHost
@@ -269,6 +272,38 @@ async def test_a_stream_in_which_a_choice_has_no_end_is_not_whole(serve, connect
     stream = await chat(connect(served), n=2, seed=7, stream=True)
     with pytest.raises(openai.APIError, match="without its last part"):
         [chunk async for chunk in stream]
+
+
+async def test_who_leaves_ends_all_choices(serve, connect):
+    items = [ChatItem(text="4", engine="llama_cpp", model="tiny-model"), HANG]
+    served = await serve(replies={"chat": items})
+    stream = await chat(connect(served), n=2, stream=True)
+    seen = 0
+    async for chunk in stream:
+        seen += bool(chunk.choices[0].delta.content)
+        if seen == 2:
+            break
+    await stream.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(call.ended.wait() for call in served.dispatch.made))
+    assert len(served.dispatch.made) == 2
+
+
+# --- a node as another one's server -----------------------------------------------------------------------------------
+
+
+async def test_a_node_serves_the_engine_of_another_one(serve):
+    served = await serve(replies={"chat": SAID})
+    engine = OpenAIEngine(config.Engine(kind="openai", url=f"{served.url}/v1", model="tiny-model"), name="openai")
+    await engine.start()
+    try:
+        request = ChatRequest([Message("user", "How warm?")], partial="It is ", seed=3)
+        items = [item async for item in engine.generate(request, 10)]
+    finally:
+        await engine.stop()
+    assert "".join(item.text for item in items) == "42"
+    assert (items[-1].finish_reason, items[-1].usage) == ("stop", Usage(5, 1))
+    assert (asked(served).partial, asked(served).messages, asked(served).seed) == ("It is ", request.messages, 3)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -275,6 +275,7 @@ async def test_a_full_queue_is_a_plain_429(serve, connect):
         ({"given": [{"type": "function_call_output", "call_id": "c9", "output": "x"}]}, "input[0].call_id"),
         ({"given": [{"type": "function_call", "call_id": "c9", "arguments": "{}"}]}, "input[0].name"),
         ({"given": [{"role": "assistant", "content": "x"}], "model": "tars"}, "input"),
+        ({"given": [{"role": "assistant", "content": "x"}]}, "input[0].role"),
         ({"model": "tars", "tools": [CLOCK]}, "tools"),
         ({"model": "tars", "text": {"format": {"type": "json_object"}}}, "text.format"),
     ],
