@@ -23,10 +23,11 @@ from tarsd.api.replies import FieldError
 from tarsd.calls import Tool, ToolCall
 
 MAX_TOOLS = 128
+MAX_SCHEMA_CHARACTERS = 64 * 1024  # a grammar is built from it, at a cost that grows faster than it does
 ANY_OBJECT = "{}"
 _MODES = ("auto", "none", "required")
 
-ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+$")]
+ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 
 
 class FunctionIn(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def _tool_of(tool: ToolIn, where: str) -> Tool:
         raise FieldError(f"{where}.function", "the function is missing")
     if function.name in _MODES:
         raise FieldError(f"{where}.function.name", f"{function.name!r} is a word of tool_choice, name it otherwise")
-    parameters = "" if function.parameters is None else _text(function.parameters)
+    parameters = "" if function.parameters is None else _text(function.parameters, f"{where}.function.parameters")
     return Tool(function.name, function.description or "", parameters)
 
 
@@ -126,7 +127,7 @@ def schema_of(wanted: FormatIn | None, where: str) -> str:
     schema = wanted.schema if wanted.json_schema is None else wanted.json_schema.schema
     if schema is None:
         raise FieldError(f"{where}.json_schema.schema", "the schema is missing")
-    return _text(schema)
+    return _text(schema, f"{where}.json_schema.schema")
 
 
 def given_back(found: Sequence[ToolCall], parallel: bool | None) -> list[ToolCall]:
@@ -145,5 +146,8 @@ def call_shape(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _text(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()
+def _text(schema: dict[str, Any], where: str) -> str:
+    text = msgspec.json.encode(schema).decode()
+    if len(text) > MAX_SCHEMA_CHARACTERS:
+        raise FieldError(where, f"{len(text)} characters, at most {MAX_SCHEMA_CHARACTERS} are taken")
+    return text

@@ -7,6 +7,7 @@ import json
 
 import aiohttp
 import openai
+import pydantic
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -152,6 +153,22 @@ async def test_a_format_without_a_schema_is_any_object_or_text(serve, connect, k
     served = await serve(replies={"chat": SAID})
     await chat(connect(served), response_format={"type": kind})
     assert asked(served).json_schema == told
+
+
+class Place(pydantic.BaseModel):
+    city: str
+    degrees: int
+
+
+async def test_the_clients_own_reading_of_an_answer_by_a_type_works(serve, connect):
+    said = [ChatItem(text='{"city": "Cuenca", "degrees": 21}', finish_reason="stop", usage=Usage(5, 9))]
+    served = await serve(replies={"chat": said})
+    client = connect(served)
+    whole = await client.chat.completions.parse(model="tiny-model", messages=ASK, response_format=Place)
+    assert whole.choices[0].message.parsed == Place(city="Cuenca", degrees=21)
+    assert set(json.loads(asked(served).json_schema)["required"]) == {"city", "degrees"}
+    found = await client.responses.parse(model="tiny-model", input="How warm?", text_format=Place)
+    assert found.output_parsed == Place(city="Cuenca", degrees=21)
 
 
 # --- the answer's beginning, and its words ----------------------------------------------------------------------------
@@ -309,6 +326,7 @@ async def test_a_node_serves_the_engine_of_another_one(serve):
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+HUGE = {"name": "f", "parameters": {"description": "x" * 65_536}}
 
 
 @pytest.mark.parametrize(
@@ -326,6 +344,8 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [{"type": "function", "function": {"name": "no blanks"}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "auto"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "clock\n"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": HUGE}]}, "tools[0].function.parameters"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [CLOCK], "tool_choice": "must"}, "tool_choice"),
         ({"tools": [CLOCK], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
