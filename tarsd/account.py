@@ -53,6 +53,7 @@ class Account:
         return Load(
             queued=sum(load.queued for load in loads),
             running=sum(load.running for load in loads),
+            slots=max((load.slots for load in loads), default=1),
             flags=int(flags),
             tokens_per_s=max((load.tokens_per_s for load in loads), default=0.0),
             cpu_percent=psutil.cpu_percent(),

@@ -3,6 +3,7 @@
     TarsdError
     |- ConfigError            a file or key of the configuration is wrong (exit 78)
     |- InvalidInput           what a person or program sent is wrong; names the field or file
+    |  |- CannotServe         this engine cannot do what is asked for (tools, a schema); another one may
     |  |- DocumentError       a document that cannot be read: broken, encrypted, empty, too large
     |  |- ContextOverflow     messages and answer together are longer than the model's context
     |  `- WireError           bytes that are not a frame or message of ours
@@ -39,6 +40,10 @@ class ConfigError(TarsdError):
 
 class InvalidInput(TarsdError):
     """What was sent is wrong; the text names the field or file."""
+
+
+class CannotServe(InvalidInput):
+    """This engine cannot do what the request asks for; another engine of the same node may."""
 
 
 class DocumentError(InvalidInput):
@@ -107,6 +112,7 @@ _BY_NAME: dict[str, type[TarsdError]] = {
         TarsdError,
         ConfigError,
         InvalidInput,
+        CannotServe,
         DocumentError,
         ContextOverflow,
         WireError,

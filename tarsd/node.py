@@ -191,6 +191,7 @@ class Node:
             dispatch=self.dispatch,
             members=self.gossip.members,
             before_load=self.telling.announce_busy,
+            changed=self.telling.advertise,
         )
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):

@@ -17,6 +17,7 @@ from tarsd.api.replies import ModelUnknown
 from tarsd.api.services import ApiServices
 from tarsd.gossip.member import Member
 from tarsd.host import events
+from tarsd.host.carrying import carried_plainly
 from tarsd.host.events import Source
 
 ASSISTANT = "tars"
@@ -113,15 +114,16 @@ def is_waiting(piece: Piece) -> bool:
 
 
 async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> AsyncGenerator[Piece, None]:
-    """Yield the answer of plain inference by `request.model`, wherever in the cluster it runs."""
+    """Yield the answer of plain inference by `request.model`; a node that is lost is replaced, unseen."""
     others = frozenset(m.node for m in services.members() if not serves(m, request.model))
-    call = services.dispatch.call(calls.CHAT, request, exclude=others, conversation=request.conversation)
-    async with aclosing(call):
-        async for item in call:
+    parts = carried_plainly(
+        services.dispatch, services.members, request, exclude=others, conversation=request.conversation
+    )
+    async with aclosing(parts):
+        async for item, node, _ in parts:
             extra = None
             if item.engine:
-                node = call.member.name if call.member else services.node_name
-                extra = Extra(generated_by=node, engine=item.engine, model=item.model)
+                extra = Extra(generated_by=node or services.node_name, engine=item.engine, model=item.model)
             if item.limit or item.dropped_messages:
                 extra = merged(extra or Extra(), Extra(limit=item.limit, dropped_messages=item.dropped_messages))
             yield Piece(
@@ -153,7 +155,8 @@ async def assistant_pieces(services: ApiServices, question: events.Question) -> 
                     known = merged(known or Extra(), Extra(sources=event.sources))
                 case events.NoticeEvent():
                     extra = merged(known or Extra(), Extra(notices=[event.text]))
-                    yield Piece(extra=extra, queue_position=event.position)
+                    loading = event.code == "waiting" and not event.position
+                    yield Piece(extra=extra, queue_position=event.position, wait_s=event.wait_s, loading=loading)
                     known = None
                 case events.DoneEvent():
                     extra = Extra(
@@ -162,6 +165,7 @@ async def assistant_pieces(services: ApiServices, question: events.Question) -> 
                         engine=event.engine,
                         model=event.model,
                         degraded=event.degraded,
+                        limit=event.limit,
                     )
                     yield Piece(
                         extra=merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage

@@ -61,8 +61,12 @@ class DispatchLike(Protocol):
         only: NodeId | None = None,
         exclude: frozenset[NodeId] = frozenset(),
         conversation: ConversationId = ...,
+        again: bool = False,
     ) -> CallLike[ItemT]:
-        """Return the running call; `only` asks one node and no other; `conversation` prefers who answered it last."""
+        """Return the running call.
+
+        `only` asks one node and no other, `conversation` prefers who answered it last, `again` repeats a lost call.
+        """
         ...
 
 

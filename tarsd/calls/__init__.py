@@ -100,7 +100,7 @@ from tarsd.calls.watching import (
     StatusItem,
     StatusRequest,
 )
-from tarsd.names import Capability
+from tarsd.names import Capability, ConversationId, TraceId
 
 ALL: dict[Capability, CallSpec[Any, Any]] = {
     spec.name: spec
@@ -155,8 +155,10 @@ __all__ = [
     "AuthoritiesItem",
     "AuthoritiesRequest",
     "CallSpec",
+    "Capability",
     "ChatItem",
     "ChatRequest",
+    "ConversationId",
     "EmbedItem",
     "EmbedRequest",
     "Headers",
@@ -203,6 +205,7 @@ __all__ = [
     "SummarizeRequest",
     "Tool",
     "ToolCall",
+    "TraceId",
     "TrustItem",
     "TrustRequest",
     "Turn",

@@ -82,6 +82,8 @@ class Printer:
         if done.prepared_by and done.prepared_by != done.generated_by:
             words.append(self._texts.prepared_by.format(node=done.prepared_by))
         self._remark(", ".join(words), "dim")
+        if done.finish_reason == "length":
+            self._remark(self._texts.limits.get(done.limit) or self._texts.limits["max_tokens"], "yellow")
         for reason in done.degraded:
             if reason not in self._told:
                 self._remark(self._texts.degraded.format(reason=reason), "yellow")

@@ -16,6 +16,7 @@ class Texts(NamedTuple):
     answered_by: str
     prepared_by: str
     degraded: str
+    limits: Mapping[str, str]
     stopped: str
     cut: str
     moved: str
@@ -44,6 +45,11 @@ ENGLISH = Texts(
     answered_by="answered by {node} ({model}) in {seconds:.1f} s",
     prepared_by="prepared by {node}",
     degraded="not at its best: {reason}",
+    limits={
+        "max_tokens": "the answer was ended at its length limit",
+        "context": "the answer was ended: the model can hold no more text at once",
+        "deadline": "the answer was ended: its time ran out",
+    },
     stopped="(stopped)",
     cut="the answer was cut off: {reason}",
     moved="{lost} does not answer; {node} goes on.",
@@ -79,6 +85,11 @@ SPANISH = Texts(
     answered_by="respondido por {node} ({model}) en {seconds:.1f} s",
     prepared_by="preparado por {node}",
     degraded="no está al completo: {reason}",
+    limits={
+        "max_tokens": "la respuesta terminó en su límite de longitud",
+        "context": "la respuesta se cortó: al modelo no le cabe más texto a la vez",
+        "deadline": "la respuesta se cortó: se acabó su tiempo",
+    },
     stopped="(detenido)",
     cut="la respuesta se ha cortado: {reason}",
     moved="{lost} no responde; sigue {node}.",

@@ -1,13 +1,17 @@
 """The engines of a node as one: the first usable one answers, and another goes on where it fails.
 
 Rules
-1. The order of the configuration decides. A request that names a model or engine has that one tried first.
+1. The order of the configuration decides. A request that names a model or engine has that one tried first; one that is
+   being tried after a failure comes after others (`keeper`).
 2. An engine that cannot start is tried again for ever, with backoff; the others are not held up by it.
-3. An engine that fails before its first token is passed over silently, its reason is kept.
+3. An engine that fails before its first token is passed over silently, its reason is kept. One that cannot do what is
+   asked for (`CannotServe`) is passed over too, and is not broken.
 4. One that fails in mid-answer is continued by the next from all text shown so far; the reader sees one answer.
-5. One answer at a time. Others wait in a bounded queue, people before background work, and are told their position.
-6. Background work steps back as soon as a person waits, even in the middle of its prompt, and later goes on from its
-   own text.
+5. As many answers at a time as the first usable engine has slots. Others wait in a bounded queue, people before
+   background work, and are told their position and the expected wait every few seconds.
+6. Background work runs while no person's question does; it steps back as soon as one comes, even in the middle of its
+   prompt, and later goes on from its own text.
+7. An answer that its deadline cuts off ends as one cut by a limit, and says so; before the first token it is an error.
 """
 
 from __future__ import annotations
@@ -16,16 +20,25 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from importlib.metadata import entry_points
 
 import msgspec
 
 from tarsd import calls, config
 from tarsd.engines.base import ChatEngine, EngineInfo
-from tarsd.engines.keeper import Keeper
+from tarsd.engines.keeper import Circuit, Keeper
 from tarsd.engines.pace import Pace
 from tarsd.engines.turnstile import Turnstile, until_called
-from tarsd.errors import ConfigError, EngineUnavailable, Overloaded, Unavailable
+from tarsd.errors import (
+    CannotServe,
+    ConfigError,
+    DeadlineExceeded,
+    EngineUnavailable,
+    InvalidInput,
+    Overloaded,
+    Unavailable,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +47,7 @@ class EngineChain:
     """What the role `cognitive` generates with.
 
     `settings`: the engines in order of preference. `queue`: how many may wait. `max_tokens`: bound of every answer.
-    `before_load` is told before each attempt to load a model.
+    `before_load` is told before each attempt to load a model, `changed` when an engine became usable or is no longer.
     """
 
     def __init__(
@@ -44,8 +57,10 @@ class EngineChain:
         queue: int,
         max_tokens: int,
         before_load: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._keepers = [Keeper(engine, before_load) for engine in build_engines(settings)]
+        self._changed = changed
+        self._keepers = [Keeper(engine, before_load, self._engines_changed) for engine in build_engines(settings)]
         self._turnstile = Turnstile(queue)
         self._pace = Pace()
         self._max_tokens = max_tokens
@@ -70,6 +85,16 @@ class EngineChain:
     def reasons(self) -> dict[str, str]:
         """Why an engine cannot be used, or why it failed last, by engine name; nothing for one that is well."""
         return {keeper.engine.name: keeper.reason for keeper in self._keepers if keeper.reason}
+
+    @property
+    def circuits(self) -> dict[str, Circuit]:
+        """How each engine's circuit breaker stands, by engine name."""
+        return {keeper.engine.name: keeper.circuit for keeper in self._keepers}
+
+    @property
+    def slots(self) -> int:
+        """How many answers are generated at once."""
+        return self._turnstile.at_once
 
     def info(self) -> EngineInfo | None:
         """Return the engine that would answer now."""
@@ -115,21 +140,22 @@ class EngineChain:
         """Yield positions while waiting, then the answer; see `ChatEngine.generate`.
 
         Raises `EngineUnavailable` when no engine can go on (with each one's reason), `Overloaded` beyond the queue,
-        `InvalidInput`, `DeadlineExceeded`. Closing the generator gives up place and generation.
+        `InvalidInput`, `DeadlineExceeded` before the first token. Closing the generator gives up place and generation.
         """
         if not self.ready:
             raise self._no_engine()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + deadline_s
-        request = msgspec.structs.replace(request, max_tokens=min(request.max_tokens, self._max_tokens))
+        most = min(request.max_tokens or self._max_tokens, self._max_tokens)
+        request = msgspec.structs.replace(request, max_tokens=most)
         stepped_back = True
         while stepped_back:
             stepped_back = False
             ticket = self._turnstile.take(urgent=not request.background)
             try:
                 async with aclosing(self._turnstile.wait(ticket, deadline)) as positions:
-                    async for position in positions:
-                        yield calls.ChatItem(queue_position=position)
+                    async for place in positions:
+                        yield calls.ChatItem(queue_position=place.position, wait_s=place.wait_s)
                 answer = self._answer(request, deadline)
                 async with aclosing(until_called(ticket.wanted, answer) if request.background else answer) as items:
                     async for item in items:
@@ -142,35 +168,56 @@ class EngineChain:
                 self._turnstile.leave(ticket)
 
     async def _answer(self, request: calls.ChatRequest, deadline: float) -> AsyncGenerator[calls.ChatItem, None]:
-        """Yield one answer by as many engines as it takes (rules 3 and 4)."""
+        """Yield one answer by as many engines as it takes (rules 3, 4 and 7)."""
         loop = asyncio.get_running_loop()
         shown_tokens = 0
+        refusal: InvalidInput | None = None
         busy: Overloaded | None = None
         for keeper in self._in_order(request.model):
             if not keeper.usable:
                 continue
             part = self._pace.start(loop.time())
+            keeper.asked()
+            settle = keeper.left
             try:
                 async with aclosing(keeper.engine.generate(request, deadline - loop.time())) as items:
                     async for item in items:
                         self._pace.saw(part, item, loop.time())
                         yield _with_earlier(item, shown_tokens)
                         request = _after(request, item)
+                settle = keeper.worked
+                return
+            except Overloaded as error:
+                busy = error  # a server with too much to do is not broken
             except Unavailable as error:
-                if isinstance(error, Overloaded):
-                    busy = error  # a server with too much to do is not broken
-                else:
-                    keeper.failed(str(error))
-                shown_tokens += part.tokens
+                settle = partial(keeper.failed, str(error))
                 _log.info("%s fails after %d tokens: %s", keeper.engine.name, part.tokens, error)
-                continue
-            keeper.worked()
-            return
+            except DeadlineExceeded:
+                if not shown_tokens + part.tokens:
+                    raise
+                yield _cut_by_deadline(shown_tokens + part.tokens)
+                return
+            except InvalidInput as error:
+                if not isinstance(error, CannotServe) and not shown_tokens + part.tokens:
+                    raise
+                refusal = error  # what one engine began the next may be unable to take
+            finally:
+                settle()
+            shown_tokens += part.tokens
+        if refusal is not None and not shown_tokens:
+            raise refusal
         raise busy or self._no_engine()
 
     def _in_order(self, model: str) -> list[Keeper]:
-        """Return the engines, those that the request names first (rule 1)."""
-        return sorted(self._keepers, key=lambda keeper: bool(model) and not keeper.is_called(model))
+        """Return the engines as they are to be asked (rule 1)."""
+        return sorted(
+            self._keepers, key=lambda keeper: (bool(model) and not keeper.is_called(model), keeper.is_on_trial)
+        )
+
+    def _engines_changed(self) -> None:
+        if (info := self.info()) is not None:
+            self._turnstile.widen(info.slots)
+        self._changed()
 
     def _no_engine(self) -> EngineUnavailable:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
@@ -194,8 +241,12 @@ def _with_earlier(item: calls.ChatItem, tokens: int) -> calls.ChatItem:
     """Return the last item with the tokens of the engines before counted in."""
     if item.usage is None or not tokens:
         return item
-    usage = calls.Usage(item.usage.prompt_tokens, item.usage.completion_tokens + tokens)
+    usage = msgspec.structs.replace(item.usage, completion_tokens=item.usage.completion_tokens + tokens)
     return msgspec.structs.replace(item, usage=usage)
+
+
+def _cut_by_deadline(tokens: int) -> calls.ChatItem:
+    return calls.ChatItem(finish_reason="length", limit="deadline", usage=calls.Usage(completion_tokens=tokens))
 
 
 def _after(request: calls.ChatRequest, item: calls.ChatItem) -> calls.ChatRequest:

@@ -15,9 +15,9 @@ import msgspec
 from tarsd import calls
 from tarsd.calls import ChatRequest, PrepareItem
 from tarsd.host import events
-from tarsd.host.events import DEFAULT_MAX_TOKENS, Event, Question
+from tarsd.host.events import Event, Question
 from tarsd.planning.prompt import passages_answer
-from tarsd.planning.texts import texts
+from tarsd.planning.texts import Texts, texts
 
 TELLING_TEMPERATURE = 0.2
 FREE_TEMPERATURE = 0.7
@@ -29,6 +29,7 @@ class Answer(msgspec.Struct):
     """One answer; `shown` grows piece by piece, engines give a piece for about each token."""
 
     question: Question
+    most_tokens: int
     started: float
     shown: list[str] = []
     tokens: int = 0  # in `shown`, about
@@ -42,9 +43,9 @@ class Answer(msgspec.Struct):
     finish: calls.ChatItem | None = None
 
     @classmethod
-    def begin(cls, question: Question, now: float) -> Answer:
-        """Return an answer that begins, or goes on after `question.shown`."""
-        answer = cls(question, now)
+    def begin(cls, question: Question, most_tokens: int, now: float) -> Answer:
+        """Return an answer of at most so many tokens that begins, or goes on after `question.shown`."""
+        answer = cls(question, most_tokens, now)
         if question.shown:
             answer.shown.append(question.shown)
             answer.tokens = max(1, len(question.shown) // CHARACTERS_PER_TOKEN)
@@ -61,7 +62,7 @@ class Answer(msgspec.Struct):
         return ChatRequest(
             messages=prepared.messages,
             partial=self.text(),
-            max_tokens=max(1, (question.max_tokens or DEFAULT_MAX_TOKENS) - self.tokens),
+            max_tokens=max(1, self.most_tokens - self.tokens),
             temperature=_temperature(question, prepared),
             top_p=question.top_p,
             repeat_penalty=REPEAT_PENALTY,
@@ -71,15 +72,19 @@ class Answer(msgspec.Struct):
             answer=question.answer,
         )
 
-    def take(self, item: calls.ChatItem, node: str, waiting: str) -> Event | None:
-        """Fold one item in and return what the reader is to see of it; `waiting` is the sentence for a queue."""
+    def take(self, item: calls.ChatItem, node: str, words: Texts) -> Event | None:
+        """Fold one item in and return what the reader is to see of it."""
         self.generated_by = node or self.generated_by
         self.engine = item.engine or self.engine
         self.model = item.model or self.model
         if item.finish_reason:
             self.finish = item
         if item.queue_position:
-            return events.NoticeEvent("waiting", waiting.format(position=item.queue_position), item.queue_position)
+            form = words.waiting_about if item.wait_s else words.waiting
+            sentence = form.format(position=item.queue_position, wait=_rounded(item.wait_s))
+            return events.NoticeEvent("waiting", sentence, item.queue_position, item.wait_s)
+        if item.loading:
+            return events.NoticeEvent("waiting", words.loading, wait_s=item.wait_s)
         return self._show(item.text) if item.text else None
 
     def handed_over(self, model_before: str, language: str) -> events.NoticeEvent:
@@ -107,6 +112,7 @@ class Answer(msgspec.Struct):
             engine=self.engine,
             model=self.model,
             degraded=self.degraded,
+            limit=finish.limit if finish else "",
             usage=self._usage(),
             first_token_s=round(self.first_token_s, 4),
             total_s=round(now - self.started, 4),
@@ -122,7 +128,7 @@ class Answer(msgspec.Struct):
     def _usage(self) -> calls.Usage:
         """Return what the whole answer cost, with the tokens of nodes that were lost on the way."""
         last = (self.finish.usage if self.finish else None) or calls.Usage()
-        return calls.Usage(last.prompt_tokens, last.completion_tokens + self.tokens_before)
+        return msgspec.structs.replace(last, completion_tokens=last.completion_tokens + self.tokens_before)
 
 
 def _temperature(question: Question, prepared: PrepareItem) -> float:
@@ -130,3 +136,8 @@ def _temperature(question: Question, prepared: PrepareItem) -> float:
     if question.temperature is not None:
         return question.temperature
     return TELLING_TEMPERATURE if prepared.sources else FREE_TEMPERATURE
+
+
+def _rounded(wait_s: float) -> int:
+    """Return an estimate as people tell one: not more exact than it is."""
+    return max(1, round(wait_s)) if wait_s < 10 else round(wait_s / 5) * 5

@@ -34,7 +34,7 @@ class Question(msgspec.Struct, frozen=True):
     turns: tuple[Turn, ...] = ()
     language: str = ""
     trace: TraceId = TraceId("")
-    max_tokens: int = 0  # 0 = the generating node's own default
+    max_tokens: int = 0  # 0 = as many as those who may answer allow
     temperature: float | None = None  # None = low where passages are told, higher without
     top_p: float = 0.95
     seed: int | None = None
@@ -88,17 +88,22 @@ class TokenEvent(msgspec.Struct, frozen=True, tag_field="type", tag="token"):
 class NoticeEvent(msgspec.Struct, frozen=True, tag_field="type", tag="notice"):
     """Something a reader should know now; `text` is in the question's language.
 
-    `waiting`: `position` questions are before this one. `handover`: another node goes on with the answer.
+    `waiting`: `position` questions are before this one, for about `wait_s`; told again every few seconds. Position 0: a
+    model is being loaded. `handover`: another node goes on with the answer.
     `degraded`: something is missing and the answer is the best that can be done without it.
     """
 
     code: Literal["waiting", "handover", "degraded"]
     text: str
     position: int = 0
+    wait_s: float = 0.0
 
 
 class DoneEvent(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
-    """The answer is complete. `finish_reason` is `passages` where no node could generate and passages were shown."""
+    """The answer is complete. `finish_reason` is `passages` where no node could generate and passages were shown.
+
+    `length`: it was cut, and `limit` says by what: `max_tokens`, the model's `context`, or the `deadline`.
+    """
 
     finish_reason: Literal["stop", "length", "passages"]
     generated_by: str
@@ -109,6 +114,7 @@ class DoneEvent(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
     usage: Usage
     first_token_s: float
     total_s: float
+    limit: str = ""
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):

@@ -2,8 +2,8 @@
 
 Rules
 1. Nobody can prepare: this node prepares by itself, by rules and keywords, and says so.
-2. A node is lost while it answers: the next one continues from the text already shown; the reader is told. What was
-   shown counts against the answer's length.
+2. A node is lost while it answers: the next one continues from the text already shown (`carrying`), or the same one
+   once its engine is back; the reader is told. What was shown counts against the answer's length.
 3. Nobody can generate and nothing was shown: the answer is the best passages, marked as such, never an empty error.
 4. Nobody can go on with a text already shown: the answer is cut, and ends with an error, never with `done`.
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
@@ -28,10 +28,11 @@ from tarsd.calls import PrepareItem, PrepareRequest, RememberRequest
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.dispatch import new_trace
 from tarsd.dispatch.newest import Newest
-from tarsd.errors import InvalidInput, Overloaded, PeerLost, TarsdError, Unavailable, to_wire
+from tarsd.errors import InvalidInput, Overloaded, TarsdError, Unavailable, to_wire
 from tarsd.gossip.member import Member
 from tarsd.host import events
 from tarsd.host.answer import Answer
+from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.metrics import Metrics
@@ -55,12 +56,14 @@ class Host:
         records: Records,
         *,
         metrics: Metrics | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._name = node_name
         self._dispatch = dispatch
         self._members = members
         self._records = records
         self._metrics = metrics or Metrics()
+        self._patience_s = patience_s
         self._answers: Newest[Event] = Newest()
         self._memory_tasks: set[asyncio.Task[None]] = set()
 
@@ -86,7 +89,8 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
-        answer = Answer.begin(question, time.monotonic())
+        most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
+        answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)
         yield events.RouteEvent(prepared.route, answer.prepared_by, prepared.language, prepared.reasons, question.trace)
         for reason in answer.degraded:
@@ -104,13 +108,14 @@ class Host:
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
+        context_tokens = self._offered("context_tokens", DEFAULT_CONTEXT_TOKENS)
         request = PrepareRequest(
             question=question.text,
             conversation=question.conversation,
             turns=list(question.turns),
             language=question.language,
-            context_tokens=self._context_tokens(),
-            max_tokens=question.max_tokens or DEFAULT_MAX_TOKENS,
+            context_tokens=context_tokens,
+            max_tokens=min(answer.most_tokens, context_tokens // 2),  # half at least is for the prompt
         )
         if question.shown and question.sources:
             again = await prepare_again(self._records, request, question.sources)
@@ -134,50 +139,44 @@ class Host:
 
     async def _generate(self, answer: Answer, prepared: PrepareItem) -> AsyncGenerator[Event, None]:
         words = texts(prepared.language)
-        lost: frozenset[NodeId] = frozenset()
-        first: Unavailable | None = None
-        while answer.finish is None:
-            model_before = answer.model
-            call = self._dispatch.call(
-                calls.CHAT,
-                answer.request(prepared),
-                trace=answer.question.trace,
-                exclude=lost,
-                conversation=answer.question.conversation,
-                again=bool(answer.shown) or bool(lost),
-            )
-            try:
-                async with call:
-                    async for item in call:
-                        event = answer.take(item, call.member.name if call.member else "", words.waiting)
-                        if event is not None:
-                            yield event
-                        if lost and answer.tokens_before and item.engine:
-                            yield answer.handed_over(model_before, prepared.language)
-                if answer.finish is None:
-                    raise PeerLost("the answer ended without its last part")
-            except Unavailable as error:
-                if isinstance(error, Overloaded) and not answer.shown:
-                    raise
-                first = first or error
-                if call.tried > lost:
-                    lost = call.tried
-                    continue
-                instead = answer.passages_instead(prepared, str(first))
-                if instead is None:
-                    raise _cut(first, words.cut) from error
-                for event in instead:
-                    yield event
-                return
+        question = answer.question
+        parts = carried(
+            self._dispatch,
+            self._members,
+            lambda: answer.request(prepared),
+            is_continued=bool(answer.shown),
+            patience_s=self._patience_s,
+            trace=question.trace,
+            conversation=question.conversation,
+        )
+        model_before = ""
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    if part.item.engine:
+                        model_before = answer.model
+                    event = answer.take(part.item, part.node, words)
+                    if event is not None:
+                        yield event
+                    if part.losses and answer.tokens_before and part.item.engine:
+                        yield answer.handed_over(model_before, prepared.language)
+        except Unavailable as error:
+            if isinstance(error, Overloaded) and not answer.shown:
+                raise
+            instead = answer.passages_instead(prepared, str(error))
+            if instead is None:
+                raise _cut(error, words.cut) from error
+            for event in instead:
+                yield event
 
-    def _context_tokens(self) -> int:
-        """Return the smallest context among the models that may answer, so that a hand-over fits too."""
+    def _offered(self, attribute: str, default: int) -> int:
+        """Return the smallest figure among the models that may answer, so that a hand-over fits too."""
         known = [
-            attributes.get("context_tokens")
+            attributes.get(attribute)
             for member in self._members()
             if (attributes := member.capabilities.get(calls.CHAT.name)) is not None
         ]
-        return min((int(n) for n in known if isinstance(n, int) and n > 0), default=DEFAULT_CONTEXT_TOKENS)
+        return min((int(n) for n in known if isinstance(n, int) and n > 0), default=default)
 
     def _remember_later(self, question: Question, text: str, prepared: PrepareItem) -> None:
         if len(self._memory_tasks) >= MAX_MEMORY_TASKS:

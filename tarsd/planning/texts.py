@@ -23,6 +23,8 @@ class Texts(NamedTuple):
     handed_over: str
     handed_over_model: str
     waiting: str
+    waiting_about: str
+    loading: str
     cut: str
     summarize: str
 
@@ -45,6 +47,8 @@ ENGLISH = Texts(
     handed_over="{node} goes on with the answer.",
     handed_over_model="{node} goes on with the answer, with another model ({model}).",
     waiting="Waiting: {position} before this one.",
+    waiting_about="Waiting: {position} before this one, about {wait} s.",
+    loading="Waiting: the model is being loaded.",
     cut="The answer was cut off: {reason}",
     summarize="Summarise the text in at most {words} words. Keep names, dates and numbers. Write only the summary.",
 )
@@ -67,6 +71,8 @@ SPANISH = Texts(
     handed_over="{node} sigue con la respuesta.",
     handed_over_model="{node} sigue con la respuesta, con otro modelo ({model}).",
     waiting="En espera: {position} por delante.",
+    waiting_about="En espera: {position} por delante, unos {wait} s.",
+    loading="En espera: se está cargando el modelo.",
     cut="La respuesta se ha cortado: {reason}",
     summarize="Resume el texto en {words} palabras como máximo. Conserva nombres, fechas y cifras. Escribe solo eso.",
 )

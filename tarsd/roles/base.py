@@ -31,14 +31,16 @@ class Services:
     dispatch: Dispatch
     members: Callable[[], Sequence[Member]]
     before_load: Callable[[], None] = lambda: None  # to be told before a model is loaded: it may freeze a small PC
+    changed: Callable[[], None] = lambda: None  # to be told when what a role advertises has changed
 
 
 class RoleLoad(NamedTuple):
-    """How busy a role is: questions waiting and running, and the speed of its model (0 = not measured)."""
+    """How busy a role is: questions waiting and running, the speed of its model (0 = not measured), answers at once."""
 
     queued: int = 0
     running: int = 0
     tokens_per_s: float = 0.0
+    slots: int = 1
 
 
 class JobResult(NamedTuple):

@@ -59,6 +59,7 @@ class Cognitive(Role):
             queue=settings.queue,
             max_tokens=settings.max_tokens,
             before_load=services.before_load,
+            changed=services.changed,
         )
         self._conversations = Conversations(settings.conversations)
         self._given: Newest[ChatItem] = Newest()
@@ -80,7 +81,13 @@ class Cognitive(Role):
         info = self._chain.info()
         if info is None or not self._chain.ready:
             return kept
-        attributes: Attributes = {"engine": info.engine, "model": info.model, "context_tokens": info.context_tokens}
+        attributes: Attributes = {
+            "engine": info.engine,
+            "model": info.model,
+            "context_tokens": info.context_tokens,
+            "slots": info.slots,
+            "max_tokens": self._services.config.cognitive.max_tokens,
+        }
         return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
 
     async def start(self) -> None:
@@ -103,6 +110,7 @@ class Cognitive(Role):
             "engine": info.engine if info else "",
             "model": info.model if info else "",
             "reasons": self._chain.reasons,
+            "circuits": self._chain.circuits,
             "load": self.load()._asdict(),
             "conversations": len(self._conversations),
         }
@@ -114,7 +122,7 @@ class Cognitive(Role):
 
     def load(self) -> RoleLoad:
         """See `Role`."""
-        return RoleLoad(*self._chain.load())
+        return RoleLoad(*self._chain.load(), self._chain.slots)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:

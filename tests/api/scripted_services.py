@@ -66,6 +66,7 @@ class ScriptedCall:
 
     items: Sequence[Any]
     member: Member | None
+    tried: frozenset[NodeId] = frozenset()
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     closed: bool = False
     received: bytes = b""
@@ -109,7 +110,7 @@ class ScriptedDispatch:
         items = items(request) if callable(items) else items
         if options.get("only") == NodeId("f" * 32):
             items = [Unavailable("pc9 does not answer")]
-        self.made.append(ScriptedCall(items, member("pc2"), upload))
+        self.made.append(ScriptedCall(items, member("pc2"), upload=upload))
         return self.made[-1]
 
 

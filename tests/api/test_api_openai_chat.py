@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import aiohttp
+import msgspec
 import openai
 import pydantic
 import pytest
@@ -16,7 +17,7 @@ from tarsd.calls import ChatItem, ChatRequest, Message, Tool, ToolCall, Usage
 from tarsd.engines.openai import OpenAIEngine
 from tarsd.errors import ContextOverflow, Overloaded, PeerLost, Unavailable
 from tarsd.host import events
-from tests.api.scripted_services import HANG, ScriptedHost
+from tests.api.scripted_services import HANG, ScriptedHost, answer
 
 ASK = [{"role": "user", "content": "How warm is it in Cuenca?"}]
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -447,9 +448,27 @@ async def test_once_the_answer_began_its_place_is_no_longer_told(serve, monkeypa
     assert [line for line in lines if line.startswith(b":")][-1] == b": still working"
 
 
-async def test_a_question_to_the_assistant_that_waits_tells_its_place_too(serve):
-    host = ScriptedHost([events.NoticeEvent("waiting", "2 are before you.", 2), events.TokenEvent("4")])
-    assert b": queued 2" in await lines_of(await serve(host), 8, model="tars")
+@pytest.mark.parametrize(
+    ("notice", "told"),
+    [
+        (events.NoticeEvent("waiting", "2 are before you.", 2, 7.5), b": queued 2, about 8 s"),
+        (events.NoticeEvent("waiting", "The model is being loaded."), b": the model is being loaded"),
+    ],
+)
+async def test_a_question_to_the_assistant_that_waits_tells_its_place_too(serve, notice, told):
+    assert told in await lines_of(await serve(ScriptedHost([notice, events.TokenEvent("4")])), 8, model="tars")
+
+
+async def test_a_notice_of_something_else_is_no_waiting(serve):
+    notice = events.NoticeEvent("handover", "pc3 goes on with the answer.")
+    lines = await lines_of(await serve(ScriptedHost([notice, *answer("4")])), 12, model="tars")
+    assert not [line for line in lines if line.startswith(b":")]
+
+
+async def test_which_limit_cut_the_assistants_answer_is_told(serve, connect):
+    done = msgspec.structs.replace(answer()[-1], finish_reason="length", limit="context")
+    whole = await chat(connect(await serve(ScriptedHost([events.TokenEvent("4"), done]))), model="tars")
+    assert (whole.choices[0].finish_reason, whole.model_extra["tarsd"]["limit"]) == ("length", "context")
 
 
 async def test_comments_do_not_disturb_the_official_client(serve, connect):

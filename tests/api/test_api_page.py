@@ -143,6 +143,12 @@ class TestInABrowser:
         await ask(page, "q")
         await expect(page.locator(".answer").last.locator(".notice.warn")).to_have_count(2)
 
+    async def test_an_answer_that_a_limit_cut_says_which(self, serve, browse):
+        done = events.DoneEvent("length", "pc1", "pc1", "e", "m", [], DONE.usage, 0.1, 0.2, "context")
+        page = await browse((await serve(ScriptedHost([ROUTE, events.TokenEvent("a"), done]))).url)
+        await ask(page, "q")
+        await expect(page.locator(".notice.info")).to_contain_text("can hold no more text")
+
     async def test_the_stop_button_stops(self, serve, browse):
         host = ScriptedHost(answer("half"), hang_after=3)
         page = await browse((await serve(host)).url)

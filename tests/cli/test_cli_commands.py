@@ -60,6 +60,16 @@ async def test_ask_tells_what_is_degraded(serve, tarsd):
     assert "not at its best: found by keywords only" in (await tarsd("ask", "q", TARSD_API=served.url)).err
 
 
+@pytest.mark.parametrize(
+    ("limit", "lang", "told"),
+    [("context", "en", "can hold no more text"), ("deadline", "es", "se acabó su tiempo"), ("", "en", "length limit")],
+)
+async def test_an_answer_that_a_limit_cut_says_which(serve, tarsd, limit, lang, told):
+    done = events.DoneEvent("length", "pc1", "pc1", "e", "m", [], DONE.usage, 0.1, 0.2, limit)
+    served = await serve(ScriptedHost([ROUTE, events.TokenEvent("a"), done]))
+    assert told in (await tarsd("--lang", lang, "ask", "q", TARSD_API=served.url)).err
+
+
 async def test_what_a_document_says_cannot_drive_the_terminal(serve, tarsd):
     served = await serve(ScriptedHost([ROUTE, SOURCES, events.TokenEvent("\x1b[2Jgone\x07\x9b"), DONE]))
     assert (await tarsd("ask", "q", TARSD_API=served.url)).out.startswith("[2Jgone\n")

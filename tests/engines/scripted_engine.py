@@ -20,6 +20,7 @@ class Script:
     answers: list[list[Step]] = field(default_factory=lambda: [["ok"]])
     starts: list[TarsdError] = field(default_factory=list)  # what the first starts raise
     asked: list[calls.ChatRequest] = field(default_factory=list)
+    slots: int = 1
     started: int = 0
     closed: int = 0
 
@@ -39,7 +40,7 @@ class ScriptedEngine:
         self._script.started += 1
         if self._script.starts:
             raise self._script.starts.pop(0)
-        self._info = EngineInfo(self._kind, self._model, 1000)
+        self._info = EngineInfo(self._kind, self._model, 1000, self._script.slots)
 
     async def stop(self) -> None:
         self._info = None

@@ -12,6 +12,7 @@ from tarsd.engines import chain as chain_module
 from tarsd.engines import keeper as keeper_module
 from tarsd.engines.chain import EngineChain
 from tarsd.errors import (
+    CannotServe,
     ConfigError,
     DeadlineExceeded,
     EngineUnavailable,
@@ -42,10 +43,16 @@ def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 async def start() -> AsyncIterator[Callable[..., object]]:
     chains: list[EngineChain] = []
 
-    async def build(*kinds: str, queue: int = 4, max_tokens: int = 100, **scripts: Script) -> EngineChain:
+    async def build(
+        *kinds: str,
+        queue: int = 4,
+        max_tokens: int = 100,
+        changed: Callable[[], None] = lambda: None,
+        **scripts: Script,
+    ) -> EngineChain:
         SCRIPTS.update(scripts)
         settings = [config.Engine(kind=kind) for kind in kinds]  # type: ignore[arg-type]
-        chains.append(EngineChain(settings, queue=queue, max_tokens=max_tokens))
+        chains.append(EngineChain(settings, queue=queue, max_tokens=max_tokens, changed=changed))
         await chains[-1].start()
         return chains[-1]
 
@@ -296,3 +303,108 @@ async def test_a_person_is_never_made_to_step_back(start: Start) -> None:
     gate.set()
     assert text(await first) == "one two"
     assert text(await second) == "three"
+
+
+async def test_as_many_answers_at_once_as_the_first_usable_engine_has_slots(start: Start) -> None:
+    go = asyncio.Event()
+    chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]], slots=3))
+    assert await chain.wait_ready(5)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(ask(chain))
+        await until(lambda: chain.load()[:2] == (2, 3))
+        assert len(SCRIPTS["llama_cpp"].asked) == 3
+        go.set()
+    assert chain.slots == 3
+
+
+async def test_who_waits_is_told_how_long_it_will_take(start: Start) -> None:
+    go = asyncio.Event()
+    chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
+    assert await chain.wait_ready(5)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask(chain))
+        await until(lambda: chain.load()[1] == 1)
+        async with aclosing(chain.generate(question(), 10)) as items:
+            first = await anext(items)
+        go.set()
+    assert (first.queue_position, first.wait_s) == (1, 1.0)
+
+
+async def test_an_engine_that_cannot_do_what_is_asked_for_is_passed_over_and_not_broken(start: Start) -> None:
+    cannot = Script([[CannotServe("tools: not known here")]])
+    chain = await start("llama_cpp", "ollama", llama_cpp=cannot, ollama=Script([["called"]]))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    assert text(await ask(chain)) == "called"
+    assert chain.reasons == {}
+    assert chain.circuits == {"llama_cpp": "closed", "ollama": "closed"}
+
+
+async def test_where_no_engine_can_do_it_the_refusal_names_what(start: Start) -> None:
+    cannot = [[CannotServe("tools: not known here")]]
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script(cannot), ollama=Script(cannot[:]))
+    assert await chain.wait_ready(5)
+    with pytest.raises(CannotServe, match="tools"):
+        await ask(chain)
+
+
+async def test_an_answer_that_was_begun_is_not_refused_by_the_engine_that_should_go_on(start: Start) -> None:
+    chain = await start(
+        "llama_cpp",
+        "ollama",
+        "transformers",
+        llama_cpp=Script([["half ", WorkerLost("it died")]]),
+        ollama=Script([[InvalidInput("messages: too long for this one")]]),
+        transformers=Script([["and half"]]),
+    )
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 3)
+    assert text(await ask(chain)) == "half and half"
+
+
+async def test_a_deadline_in_mid_answer_cuts_it_and_says_so(start: Start) -> None:
+    chain = await start("llama_cpp", llama_cpp=Script([["a", "b", DeadlineExceeded("too late")]]))
+    assert await chain.wait_ready(5)
+    items = await ask(chain)
+    assert text(items) == "ab"
+    assert (items[-1].finish_reason, items[-1].limit) == ("length", "deadline")
+    assert items[-1].usage == calls.Usage(completion_tokens=2)
+
+
+async def test_a_deadline_before_the_first_token_is_an_error(start: Start) -> None:
+    chain = await start("llama_cpp", llama_cpp=Script([[DeadlineExceeded("too late")]]))
+    assert await chain.wait_ready(5)
+    with pytest.raises(DeadlineExceeded):
+        await ask(chain)
+
+
+async def test_after_a_failure_one_answer_tries_the_engine_while_others_prefer_another(start: Start) -> None:
+    go = asyncio.Event()
+    first = Script([[WorkerLost("it died")], ["trial", go], ["well"]], slots=4)
+    chain = await start("llama_cpp", "ollama", llama_cpp=first, ollama=Script([["spare"]]))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    assert text(await ask(chain)) == "spare"
+    assert chain.circuits["llama_cpp"] == "open"
+    await until(lambda: chain.circuits["llama_cpp"] == "half_open")
+    trial = asyncio.create_task(ask(chain))
+    await until(lambda: len(first.asked) == 2)
+    assert text(await ask(chain)) == "spare"
+    assert chain.reasons == {"llama_cpp": "it died"}
+    go.set()
+    assert text(await trial) == "trial"
+    assert chain.circuits["llama_cpp"] == "closed"
+    assert chain.reasons == {}
+    assert text(await ask(chain)) == "well"
+
+
+async def test_changes_of_what_is_usable_are_told(start: Start) -> None:
+    told: list[bool] = []
+    chain = await start("llama_cpp", llama_cpp=Script([[WorkerLost("it died")]]), changed=lambda: told.append(True))
+    assert await chain.wait_ready(5)
+    assert len(told) == 1
+    with pytest.raises(EngineUnavailable):
+        await ask(chain)
+    assert len(told) == 2
+    await until(lambda: len(told) == 3)

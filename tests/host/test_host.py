@@ -302,3 +302,18 @@ async def test_what_waits_to_be_remembered_is_bounded(monkeypatch: pytest.Monkey
     remembered = [request.conversation for _, capability, request in peers.asked if capability == "remember"]
     assert remembered == ["k0", "k1"]
     await host.stop()
+
+
+async def test_an_answer_may_be_as_long_as_all_who_may_answer_allow() -> None:
+    host, peers = build({"p": {"prepare": gives(PREPARED)}, "a": {"chat": says("900")}, "b": {"chat": says("900")}})
+    allowed = {"p": {}, "a": {"max_tokens": 2000}, "b": {"max_tokens": 1500}}
+    peers.members[:] = [
+        msgspec.structs.replace(
+            m, capabilities={c: dict(given) | allowed[m.name] for c, given in m.capabilities.items()}
+        )
+        for m in peers.members
+    ]
+    await ask(host)
+    await ask(host, max_tokens=30)
+    assert [asked.max_tokens for _, capability, asked in peers.asked if capability == "chat"] == [1500, 30]
+    assert [asked.max_tokens for _, capability, asked in peers.asked if capability == "prepare"] == [1500, 30]

@@ -36,6 +36,11 @@ SAMPLES: dict[str, Any] = {
     "renew": calls.RenewRequest(b""),
     "authorities": calls.AuthoritiesRequest(),
     "pass": calls.PassRequest([], 1.0),
+    "models": calls.ModelsRequest(),
+    "model_file": calls.ModelFileRequest("x"),
+    "pull": calls.PullRequest("x"),
+    "remove_model": calls.RemoveModelRequest("x"),
+    "measure": calls.MeasureRequest(),
 }
 
 # Whoever adds a capability decides here, too, whether the lab may call it: nothing is closed or open by omission.
@@ -56,6 +61,11 @@ CLOSED_TO_THE_LAB = {
     "trust",
     "authorities",
     "pass",
+    "models",
+    "model_file",
+    "pull",
+    "remove_model",
+    "measure",
 }
 
 

@@ -191,7 +191,7 @@ export class Answer {
   finish(done) {
     for (const reason of done.degraded) this.notice("warn", reason, words().degraded);
     if (done.finish_reason === "passages") this.notice("warn", words().passagesOnly);
-    if (done.finish_reason === "length") this.notice("info", words().lengthLimit);
+    if (done.finish_reason === "length") this.notice("info", words().limits[done.limit] || words().limits.max_tokens);
     const made = [words().answeredBy(done.generated_by), shortModel(done.model)];
     if (done.prepared_by && done.prepared_by !== done.generated_by) made.push(words().preparedBy(done.prepared_by));
     made.push(words().seconds(this.moved ? (performance.now() - this.began) / 1000 : done.total_s));

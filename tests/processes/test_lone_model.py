@@ -1,0 +1,74 @@
+"""One node with a model, and its worker is killed in mid-answer: the same node goes on, by the worker's successor."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+from time import monotonic
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from bench.cluster import Cluster, Plan, cluster
+from tests.processes.real_nodes import ONE_THREAD, until, workers_of
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+
+COUNT = "Count from 1 to 60. Write the numbers only, separated by commas."
+COUNTED = ", ".join(map(str, range(1, 200)))
+TOKENS = 100
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes() -> AsyncGenerator[Cluster, None]:
+    async with cluster([Plan("host"), Plan("pc1", ("cognitive",), settings=ONE_THREAD)]) as running:
+        await running.wait_capability("host", "chat", of="pc1")
+        yield running
+
+
+async def counted(nodes: Cluster, asked_at: str, model: str) -> tuple[str, list[float], dict]:
+    """Have a node count, kill the model's worker on the way; return the text, when each piece came, the last usage."""
+    body = {
+        "model": model,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0,
+        "max_tokens": TOKENS,
+        "messages": [{"role": "user", "content": COUNT}],
+    }
+    text, times, usage, is_killed = "", [], {}, False
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as session,
+        session.post(f"{nodes[asked_at].url}/v1/chat/completions", json=body) as response,
+    ):
+        async for line in response.content:
+            if not line.startswith(b"data: {"):
+                continue
+            piece = json.loads(line.removeprefix(b"data: "))
+            assert "error" not in piece, piece
+            usage = piece.get("usage") or usage
+            for choice in piece["choices"]:
+                if found := choice["delta"].get("content"):
+                    text, times = text + found, [*times, monotonic()]
+            if len(text) > 40 and not is_killed:
+                is_killed = True
+                (worker,) = workers_of(nodes["pc1"])
+                worker.send_signal(signal.SIGKILL)
+    assert is_killed
+    return text, times, usage
+
+
+@pytest.mark.parametrize("asked_at", ["host", "pc1"])
+@pytest.mark.parametrize("kind", ["assistant", "plain"])
+async def test_the_readers_text_goes_on_though_there_is_no_other_node(nodes, asked_at, kind):
+    chat = (await nodes.clients["pc1"].members())["pc1"]["capabilities"]["chat"]
+    text, times, usage = await counted(nodes, asked_at, "tars" if kind == "assistant" else chat["model"])
+    assert COUNTED.startswith(text), text  # nothing doubled, nothing left out
+    assert TOKENS - 2 <= len(times) <= TOKENS
+    assert max(later - sooner for sooner, later in pairwise(times)) < 20
+    assert abs(usage["completion_tokens"] - len(times)) <= 2
+    await until(lambda: len(workers_of(nodes["pc1"])) == 1, 20, "the worker is back")
+    await nodes.wait_capability("host", "chat", of="pc1")
