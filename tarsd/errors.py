@@ -5,6 +5,7 @@
     |- InvalidInput           what a person or program sent is wrong; names the field or file
     |  |- CannotServe         this engine cannot do what is asked for (tools, a schema); another one may
     |  |- DocumentError       a document that cannot be read: broken, encrypted, empty, too large
+    |  |- ContextOverflow     messages and answer together are longer than the model's context
     |  `- WireError           bytes that are not a frame or message of ours
     |- NotAllowed             the caller may not do this: no certificate, wrong zone, missing scope
     |  `- InviteError         a join token that is wrong, used or expired
@@ -47,6 +48,10 @@ class CannotServe(InvalidInput):
 
 class DocumentError(InvalidInput):
     """A document that cannot be read; the text says why."""
+
+
+class ContextOverflow(InvalidInput):
+    """What was sent, with the answer it asks for, does not fit the model's context; the text names both lengths."""
 
 
 class WireError(InvalidInput):
@@ -109,6 +114,7 @@ _BY_NAME: dict[str, type[TarsdError]] = {
         InvalidInput,
         CannotServe,
         DocumentError,
+        ContextOverflow,
         WireError,
         NotAllowed,
         InviteError,

@@ -6,7 +6,7 @@ wherever in the cluster it runs. The APIs differ in their shapes only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -35,6 +35,8 @@ class Extra(msgspec.Struct, omit_defaults=True):
     model: str = ""
     degraded: list[str] = []
     trace: str = ""
+    limit: str = ""  # which limit cut the answer: "max_tokens", "context", "deadline"
+    dropped_messages: int = 0  # of the oldest ones, left out so that the rest fits the context
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -69,15 +71,61 @@ def serves(member: Member, model: str) -> bool:
     return attributes.get("model") == model or (isinstance(on_demand, list) and model in on_demand)
 
 
+class Whole(msgspec.Struct):
+    """An answer that has ended, for replies that are not streamed."""
+
+    text: str = ""
+    finish_reason: str = ""
+    usage: calls.Usage = calls.Usage()
+    tool_calls: list[calls.ToolCall] = []
+    extra: Extra = msgspec.field(default_factory=Extra)
+
+    def take(self, piece: Piece) -> None:
+        """Fold one piece in."""
+        self.text += piece.text
+        self.extra = merged(self.extra, piece.extra)
+        if piece.finish_reason:
+            self.finish_reason, self.usage, self.tool_calls = piece.finish_reason, piece.usage, piece.tool_calls
+
+    def check(self) -> None:
+        """Raise `Unavailable` where the last part is missing: an answer that was cut is no answer."""
+        if not self.finish_reason:
+            raise cut_off()
+
+
+async def whole_of(pieces: AsyncGenerator[Piece, None]) -> Whole:
+    """Return the whole answer; raises what the pieces raise, and `Unavailable` where the last part is missing."""
+    whole = Whole()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            whole.take(piece)
+    whole.check()
+    return whole
+
+
+def cut_off() -> errors.Unavailable:
+    """Return the error of an answer that stopped without saying why."""
+    return errors.Unavailable("the answer ended without its last part")
+
+
+def is_waiting(piece: Piece) -> bool:
+    """Tell whether a piece says that the answer has not begun: it is in a queue, or its model is being loaded."""
+    return bool(piece.queue_position or piece.loading)
+
+
 async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> AsyncGenerator[Piece, None]:
     """Yield the answer of plain inference by `request.model`; a node that is lost is replaced, unseen."""
     others = frozenset(m.node for m in services.members() if not serves(m, request.model))
-    parts = carried_plainly(services.dispatch, services.members, request, exclude=others)
+    parts = carried_plainly(
+        services.dispatch, services.members, request, exclude=others, conversation=request.conversation
+    )
     async with aclosing(parts):
         async for item, node, _ in parts:
             extra = None
             if item.engine:
                 extra = Extra(generated_by=node or services.node_name, engine=item.engine, model=item.model)
+            if item.limit or item.dropped_messages:
+                extra = merged(extra or Extra(), Extra(limit=item.limit, dropped_messages=item.dropped_messages))
             yield Piece(
                 item.text,
                 extra,
@@ -106,7 +154,9 @@ async def assistant_pieces(services: ApiServices, question: events.Question) -> 
                 case events.SourcesEvent():
                     known = merged(known or Extra(), Extra(sources=event.sources))
                 case events.NoticeEvent():
-                    yield Piece(extra=merged(known or Extra(), Extra(notices=[event.text])))
+                    extra = merged(known or Extra(), Extra(notices=[event.text]))
+                    loading = event.code == "waiting" and not event.position
+                    yield Piece(extra=extra, queue_position=event.position, wait_s=event.wait_s, loading=loading)
                     known = None
                 case events.DoneEvent():
                     extra = Extra(
@@ -115,6 +165,7 @@ async def assistant_pieces(services: ApiServices, question: events.Question) -> 
                         engine=event.engine,
                         model=event.model,
                         degraded=event.degraded,
+                        limit=event.limit,
                     )
                     yield Piece(
                         extra=merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage
@@ -136,3 +187,26 @@ def merged(known: Extra, news: Extra | None) -> Extra:
         before, now = getattr(known, name), getattr(news, name)
         both[name] = before + now if isinstance(now, list) else now or before
     return Extra(**both)
+
+
+def turns_of(messages: Sequence[calls.Message]) -> list[calls.Turn]:
+    """Return the exchanges in `messages`; several of one side in a row are one, system text comes first.
+
+    The assistant's own prompt is the system message, so a client's system text goes first among the turns: it is
+    heard, but does not replace the assistant's.
+    """
+    system = "\n".join(message.content for message in messages if message.role == "system")
+    turns = [calls.Turn(question=system, answer="OK.")] if system else []
+    asked: list[str] = []
+    answered: list[str] = []
+    for message in messages:
+        if message.role == "user":
+            if answered:
+                turns.append(calls.Turn("\n".join(asked), "\n".join(answered)))
+                asked, answered = [], []
+            asked.append(message.content)
+        elif message.role == "assistant":
+            answered.append(message.content)
+    if asked or answered:
+        turns.append(calls.Turn("\n".join(asked), "\n".join(answered)))
+    return turns

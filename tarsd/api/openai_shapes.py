@@ -1,201 +1,116 @@
-"""OpenAI's chat completion shapes: what we take, what we give. Pure.
+"""OpenAI's chat completions: what we take. Pure; `openai_chunks` has what we give.
 
 Rules
 1. `model` "tars" is the whole assistant; any other name is plain inference by that model.
-2. For "tars" the last message is the question, the exchanges before it are the turns. Its own prompt is the system
-   message, so a client's system text goes first among the turns: it is heard, but does not replace the assistant's.
-3. What we cannot do (tools, images, several choices, JSON mode) is refused by name, never ignored.
-4. Ignored without harm: `user`, `metadata`, `store`, penalties, and what else does not change an answer's shape.
+2. For "tars" the last message is the question, the exchanges before it are the turns (`inference.turns_of`).
+3. What we cannot do (images, sound, log probabilities) is refused by name, never ignored.
+4. Tools, answer formats, grammars and several choices are for plain inference. The assistant has a prompt and sources
+   of its own: a client's tools would be called from a text that the client never saw, and a format would have to hold
+   for the passages too that stand in where no model can. So they are refused for "tars", by name.
+5. Of the sampling, "tars" hears temperature, top_p, seed and stop; the other options are about models, ignored there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from tarsd.api.inference import Extra
+from tarsd.api.inference import ASSISTANT, turns_of
+from tarsd.api.openai_fields import (
+    NODE_MAX_TOKENS,
+    Sampling,
+    StreamOptions,
+    Tokens,
+    check_number_of_answers,
+    refuse,
+    sampling_of,
+    several,
+    stops,
+)
+from tarsd.api.openai_messages import Messages, begun, messages_of
+from tarsd.api.openai_tools import ChoiceIn, FormatIn, Tools, choice_of, schema_of, tools_of
 from tarsd.api.replies import FieldError
-from tarsd.calls import ChatRequest, Message, Turn, Usage
-from tarsd.host.events import DEFAULT_MAX_TOKENS, Question
+from tarsd.calls import ChatRequest, Message
+from tarsd.host.events import Question
 
-MAX_MESSAGES = 512
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A part of a message's content; only text is understood."""
-
-    type: str
-    text: str = ""
+FOR_MODELS_ONLY = f"not for {ASSISTANT!r}, the assistant with its own prompt and sources: name a model"
 
 
-class InMessage(msgspec.Struct, frozen=True):
-    """A message as clients send it."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """`include_usage`: a last chunk without choices tells the usage."""
-
-    include_usage: bool = False
-
-
-class CompletionRequest(msgspec.Struct, frozen=True):
+class CompletionRequest(Sampling, frozen=True, kw_only=True):
     """The body of POST /v1/chat/completions."""
 
-    model: str
-    messages: Annotated[list[InMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    stream: bool | None = None
+    messages: Messages
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
-    n: int | None = None
-    tools: list[Any] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    n: Annotated[int, Meta(ge=1)] | None = None
+    tools: Tools | None = None
+    tool_choice: str | ChoiceIn | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: FormatIn | None = None
+    continue_final_message: bool | None = None
     functions: list[Any] | None = None
-    response_format: dict[str, Any] | None = None
+    function_call: Any = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     audio: Any = None
+    modalities: list[str] | None = None
+    web_search_options: Any = None
 
 
 def check(request: CompletionRequest) -> None:
-    """Refuse what cannot be done here (rule 3); raises `FieldError`."""
-    if request.n not in (None, 1):
-        raise FieldError("n", f"only 1 choice is made, got {request.n}", "unsupported_value")
-    for name in ("tools", "functions", "logprobs", "audio"):
-        if getattr(request, name):
-            raise FieldError(name, "not supported here", "unsupported_parameter")
-    if request.response_format is not None and request.response_format.get("type") != "text":
-        raise FieldError("response_format", "only text is supported here", "unsupported_value")
+    """Refuse what cannot be done (rules 3 and 4); raises `FieldError`."""
+    refuse(request, "functions", "function_call", why="not supported here, use tools")
+    refuse(request, "logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options")
+    if request.modalities not in (None, [], ["text"]):
+        raise FieldError("modalities", "only text is made here", "unsupported_value")
+    if request.model == ASSISTANT:
+        if request.n not in (None, 1):
+            raise FieldError("n", f"{ASSISTANT!r} makes 1 choice, got {request.n}", "unsupported_value")
+        refuse(request, "tools", "grammar", "continue_final_message", why=FOR_MODELS_ONLY)
+        if schema_of(request.response_format, "response_format"):
+            raise FieldError("response_format", FOR_MODELS_ONLY, "unsupported_value")
+    check_number_of_answers("n", request.n or 1)
 
 
-def messages_of(request: CompletionRequest) -> list[Message]:
-    """Return the messages as models take them; raises `FieldError`."""
-    found: list[Message] = []
-    for index, message in enumerate(request.messages):
-        where = f"messages[{index}]"
-        if message.role in ("tool", "function"):
-            raise FieldError(f"{where}.role", f"{message.role!r} is not supported here", "unsupported_value")
-        role: Any = "system" if message.role == "developer" else message.role
-        found.append(Message(role=role, content=_text_of(message, where)))
-    return found
-
-
-def _text_of(message: InMessage, where: str) -> str:
-    if message.content is None:
-        raise FieldError(f"{where}.content", "expected text, got null")
-    if isinstance(message.content, str):
-        return message.content
-    for index, part in enumerate(message.content):
-        if part.type != "text":
-            raise FieldError(f"{where}.content[{index}].type", f"only text is understood, got {part.type!r}")
-    return "\n".join(part.text for part in message.content)
-
-
-def chat_request(request: CompletionRequest, messages: list[Message]) -> ChatRequest:
-    """Return the plain inference that was asked for."""
-    return ChatRequest(
+def chat_requests(request: CompletionRequest) -> list[ChatRequest]:
+    """Return the plain inference that was asked for, once for each choice; raises `FieldError`."""
+    messages, partial = begun(messages_of(request.messages), request.continue_final_message)
+    tools, schema = tools_of(request.tools), schema_of(request.response_format, "response_format")
+    if schema and request.grammar:
+        raise FieldError("grammar", "an answer can fit a grammar or a response_format, not both")
+    one = ChatRequest(
         messages=messages,
-        model=request.model,
-        max_tokens=request.max_completion_tokens or request.max_tokens or DEFAULT_MAX_TOKENS,
-        temperature=0.7 if request.temperature is None else request.temperature,
-        top_p=0.95 if request.top_p is None else request.top_p,
-        seed=request.seed,
-        stop=stops(request),
+        partial=partial,
+        max_tokens=request.max_completion_tokens or request.max_tokens or NODE_MAX_TOKENS,
+        tools=tools,
+        tool_choice=choice_of(request.tool_choice, tools),
+        json_schema=schema,
+        **sampling_of(request),
     )
+    return several(one, request.n or 1)
 
 
-def question_of(request: CompletionRequest, messages: Sequence[Message]) -> Question:
+def question_of(request: CompletionRequest) -> Question:
     """Return the question to the assistant (rule 2); raises `FieldError`."""
+    messages = messages_of(request.messages)
+    max_tokens = request.max_completion_tokens or request.max_tokens or 0
+    return question_from(messages, request, max_tokens, f"messages[{len(messages) - 1}].role")
+
+
+def question_from(messages: Sequence[Message], request: Sampling, max_tokens: int, where: str) -> Question:
+    """Return the question that the last of `messages` is; `where` names it in errors."""
     last = messages[-1]
     if last.role != "user":
-        raise FieldError(
-            f"messages[{len(messages) - 1}].role", f"the last message must be the user's, got {last.role!r}"
-        )
+        raise FieldError(where, f"the last message must be the user's, got {last.role!r}")
     return Question(
         text=last.content,
         turns=tuple(turns_of(messages[:-1])),
-        max_tokens=request.max_completion_tokens or request.max_tokens or 0,
+        max_tokens=max_tokens,
         temperature=request.temperature,
         top_p=0.95 if request.top_p is None else request.top_p,
         seed=request.seed,
         stop=tuple(stops(request)),
     )
-
-
-def turns_of(messages: Sequence[Message]) -> list[Turn]:
-    """Return the exchanges in `messages`; several of one side in a row are one, system text comes first."""
-    system = "\n".join(message.content for message in messages if message.role == "system")
-    turns = [Turn(question=system, answer="OK.")] if system else []
-    asked: list[str] = []
-    answered: list[str] = []
-    for message in messages:
-        if message.role == "user":
-            if answered:
-                turns.append(Turn("\n".join(asked), "\n".join(answered)))
-                asked, answered = [], []
-            asked.append(message.content)
-        elif message.role == "assistant":
-            answered.append(message.content)
-    if asked or answered:
-        turns.append(Turn("\n".join(asked), "\n".join(answered)))
-    return turns
-
-
-def stops(request: CompletionRequest) -> list[str]:
-    """Return the stop strings as a list."""
-    return [request.stop] if isinstance(request.stop, str) else list(request.stop or [])
-
-
-def usage_of(usage: Usage) -> dict[str, int]:
-    """Return OpenAI's usage object."""
-    total = usage.prompt_tokens + usage.completion_tokens
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": total,
-    }
-
-
-class Shapes:
-    """Builds the objects of one completion: they share id, time and model."""
-
-    def __init__(self, identifier: str, created: int, model: str, *, with_usage: bool = False) -> None:
-        self._common = {"id": identifier, "created": created, "model": model, "system_fingerprint": None}
-        self._with_usage = with_usage
-
-    def whole(self, text: str, finish_reason: str, usage: Usage, extra: Extra) -> dict[str, Any]:
-        """Return the response of a completion that is not streamed."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
-        parts = {"object": "chat.completion", "choices": [choice], "usage": usage_of(usage), "tarsd": extra}
-        return self._common | parts
-
-    def chunk(
-        self, text: str | None = None, finish_reason: str | None = None, extra: Extra | None = None, first: bool = False
-    ) -> dict[str, Any]:
-        """Return one chunk of a streamed completion."""
-        delta = ({"role": "assistant"} if first else {}) | ({"content": text} if text is not None else {})
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        parts: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [choice]}
-        if self._with_usage:
-            parts["usage"] = None
-        if extra is not None:
-            parts["tarsd"] = extra
-        return self._common | parts
-
-    def usage_chunk(self, usage: Usage) -> dict[str, Any]:
-        """Return the last chunk, which has the usage and no choices."""
-        return self._common | {"object": "chat.completion.chunk", "choices": [], "usage": usage_of(usage)}
-
-
-def finish_reason_of(found: str) -> str:
-    """Return OpenAI's word: passages shown in place of an answer are a complete reply to a client."""
-    return "length" if found == "length" else "stop"

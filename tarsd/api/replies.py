@@ -87,6 +87,8 @@ def error_body(error: BaseException, path: str) -> dict[str, Any]:
     kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     param = "model" if isinstance(error, ModelUnknown) else field
     code = "model_not_found" if isinstance(error, ModelUnknown) else getattr(error, "code", "") or name
+    if isinstance(error, errors.ContextOverflow):
+        param, code = "messages", "context_length_exceeded"  # clients shorten the chat when they see this code
     return {"error": {"message": sentence, "type": kind, "param": param, "code": code}}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import completions, documents, manual, page_files, trust, watching, ws
+from tarsd.api import documents, manual, openai_routes, page_files, trust, watching, ws
 from tarsd.api.guard import add_security_headers, guard
 from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
@@ -130,7 +130,7 @@ class ApiServer:
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (ws, completions, documents, watching, trust, page_files, manual):
+        for module in (ws, openai_routes, documents, watching, trust, page_files, manual):
             app.add_routes(module.routes())
         return app
 

@@ -18,7 +18,7 @@ from tarsd.config import Api
 from tarsd.dispatch import Upload
 from tarsd.gossip.member import Member
 from tarsd.host.events import Event, Question
-from tarsd.names import NodeId, TraceId, Zone
+from tarsd.names import ConversationId, NodeId, TraceId, Zone
 from tarsd.passes import PassBook
 
 ItemT_co = TypeVar("ItemT_co", bound=msgspec.Struct, covariant=True)
@@ -60,9 +60,13 @@ class DispatchLike(Protocol):
         upload: Upload | None = None,
         only: NodeId | None = None,
         exclude: frozenset[NodeId] = frozenset(),
+        conversation: ConversationId = ...,
         again: bool = False,
     ) -> CallLike[ItemT]:
-        """Return the running call; `only` asks one node and no other, `again` repeats a call that was lost."""
+        """Return the running call.
+
+        `only` asks one node and no other, `conversation` prefers who answered it last, `again` repeats a lost call.
+        """
         ...
 
 

@@ -22,11 +22,15 @@ class EmbedRequest(msgspec.Struct, frozen=True):
 
 
 class EmbedItem(msgspec.Struct, frozen=True):
-    """Vectors in the order of the texts: float32, little-endian, L2-normalised, `dimension` numbers each."""
+    """Vectors in the order of the texts: float32, little-endian, L2-normalised, `dimension` numbers each.
+
+    `tokens`: of all texts together, in the model's own pieces; 0 = not counted.
+    """
 
     vectors: list[bytes]
     model: str
     dimension: int
+    tokens: int = 0
 
 
 class SearchRequest(msgspec.Struct, frozen=True):

@@ -42,6 +42,13 @@ class EmbedLot(msgspec.Struct, frozen=True):
     purpose: str
 
 
+class Embedded(msgspec.Struct, frozen=True):
+    """What the worker makes of one text."""
+
+    vector: bytes
+    tokens: int
+
+
 class EmbeddingEngine:
     """Embeds by sentence-transformers; an empty `embedding_model` is the bundled one, which knows English only."""
 
@@ -94,12 +101,14 @@ class EmbeddingEngine:
         if worker is None or self._info is None:
             raise EngineUnavailable(f"{self.name} is not loaded")
         deadline = asyncio.get_running_loop().time() + deadline_s
-        vectors: list[bytes] = []
+        found: list[Embedded] = []
         for at in range(0, len(texts), _LOT_TEXTS):
             lot = EmbedLot(list(texts[at : at + _LOT_TEXTS]), purpose)
             async with self._turnstile.turn(urgent=purpose == "query", deadline=deadline):
-                vectors += await _embed_lot(worker, lot, deadline)
-        return calls.EmbedItem(vectors=vectors, model=self._info.model, dimension=_dimension(vectors))
+                found += await _embed_lot(worker, lot, deadline)
+        vectors = [one.vector for one in found]
+        tokens = sum(one.tokens for one in found)
+        return calls.EmbedItem(vectors, self._info.model, _dimension(vectors), tokens)
 
     def _folder(self) -> Path:
         chosen = self.settings.embedding_model
@@ -109,10 +118,10 @@ class EmbeddingEngine:
         return folder
 
 
-async def _embed_lot(worker: SupervisedWorker, lot: EmbedLot, deadline: float) -> list[bytes]:
+async def _embed_lot(worker: SupervisedWorker, lot: EmbedLot, deadline: float) -> list[Embedded]:
     left_s = deadline - asyncio.get_running_loop().time()
     async with aclosing(worker.call("embed", lot, deadline_s=left_s)) as answer:
-        return [vector async for vector in answer]
+        return [decode(item, Embedded) async for item in answer]
 
 
 def _dimension(vectors: Sequence[bytes]) -> int:

@@ -18,7 +18,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from tarsd.engines.base import EngineInfo
-from tarsd.engines.sentence_transformers import EmbedLot, SentenceTransformersSettings
+from tarsd.engines.sentence_transformers import Embedded, EmbedLot, SentenceTransformersSettings
 from tarsd.engines.windows import windows
 from tarsd.errors import EngineUnavailable
 from tarsd.wire import decode, encode
@@ -47,9 +47,10 @@ class SentenceTransformersWorker:
         yield encode(EngineInfo("sentence_transformers", self._name, self._window_pieces))
 
     def embed(self, request: bytes) -> Iterator[bytes]:
-        """Yield, for each text of an `EmbedLot`, its vector: float32, little-endian, of length 1."""
+        """Yield, for each text of an `EmbedLot`, an `Embedded`: its vector is float32, little-endian, of length 1."""
         lot = decode(request, EmbedLot)
-        parts = [self._windows(text, lot.purpose) for text in lot.texts]
+        counted = [self._windows(text, lot.purpose) for text in lot.texts]
+        parts = [part for part, _ in counted]
         flat = [window for part in parts for window, _ in part]
         order = sorted(range(len(flat)), key=lambda index: len(flat[index]))  # alike lengths together: less padding
         found: dict[int, np.ndarray[Any, Any]] = {}
@@ -58,9 +59,9 @@ class SentenceTransformersWorker:
             batch = order[at : at + _BATCH_WINDOWS]
             found.update(zip(batch, self._encode([flat[index] for index in batch], lot.purpose), strict=True))
         index = 0
-        for part in parts:
+        for part, tokens in counted:
             weights = [pieces for _, pieces in part]
-            yield _mean([found[index + offset] for offset in range(len(part))], weights)
+            yield encode(Embedded(_mean([found[index + offset] for offset in range(len(part))], weights), tokens))
             index += len(part)
 
     def _encode(self, texts: list[str], purpose: str) -> Any:
@@ -79,13 +80,14 @@ class SentenceTransformersWorker:
         names = ("query",) if purpose == "query" else ("passage", "document")
         return next((name for name in names if prompts.get(name)), None)
 
-    def _windows(self, text: str, purpose: str) -> list[tuple[str, int]]:
-        """Return the windows of `text` with the number of word pieces of each."""
+    def _windows(self, text: str, purpose: str) -> tuple[list[tuple[str, int]], int]:
+        """Return the windows of `text` with the number of word pieces of each, and how many the whole text has."""
         tokenizer = self._model.tokenizer
         encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         prompt = (self._model.prompts or {}).get(self._prompt_name(purpose) or "", "")
         room = self._window_pieces - tokenizer.num_special_tokens_to_add() - len(tokenizer.tokenize(prompt))
-        return windows(text, [tuple(offset) for offset in encoding["offset_mapping"]], room)
+        offsets = [tuple(offset) for offset in encoding["offset_mapping"]]
+        return windows(text, offsets, room), len(offsets)
 
 
 def _mean(vectors: list[np.ndarray[Any, Any]], weights: list[int]) -> bytes:

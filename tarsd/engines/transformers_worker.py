@@ -25,7 +25,7 @@ from tarsd.engines.base import EngineInfo
 from tarsd.engines.prompt import Defuser, plain_turns
 from tarsd.engines.text import StopFilter
 from tarsd.engines.transformers import TransformersSettings
-from tarsd.errors import EngineUnavailable, InvalidInput
+from tarsd.errors import ContextOverflow, EngineUnavailable, InvalidInput
 from tarsd.wire import decode, encode
 
 _SLICE_TOKENS = 64
@@ -61,7 +61,7 @@ class TransformersWorker:
         asked = decode(request, ChatRequest)
         prompt = self._tokens(asked)
         if len(prompt) >= self._context_tokens:
-            raise InvalidInput(
+            raise ContextOverflow(
                 f"messages: {len(prompt)} tokens do not fit the model's context of {self._context_tokens} tokens"
             )
         most = min(asked.max_tokens, self._context_tokens - len(prompt))

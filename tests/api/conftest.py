@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from tarsd.api.server import ApiServer
@@ -44,3 +45,17 @@ async def serve(tmp_path: Path) -> AsyncIterator[Any]:
     yield start
     for server in running:
         await server.stop(drain_s=0.0)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Any]:
+    """A function that makes the official client of a server; all are closed at the end."""
+    clients: list[openai.AsyncOpenAI] = []
+
+    def make(served: Served) -> openai.AsyncOpenAI:
+        clients.append(openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=0))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()

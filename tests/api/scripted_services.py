@@ -70,6 +70,7 @@ class ScriptedCall:
     upload: Callable[[], AsyncIterator[bytes]] | None = None
     closed: bool = False
     received: bytes = b""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         self._running = self._run()
@@ -87,6 +88,7 @@ class ScriptedCall:
 
     async def aclose(self) -> None:
         self.closed = True
+        self.ended.set()
         if hasattr(self, "_running"):
             await self._running.aclose()
 
@@ -96,15 +98,16 @@ HANG = object()
 
 @dataclass
 class ScriptedDispatch:
-    """Answers each capability with the items that `replies` has for it."""
+    """Answers each capability with the items that `replies` has for it: a sequence, or a function of the request."""
 
-    replies: dict[str, Sequence[Any]] = field(default_factory=dict)
+    replies: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str, Any, dict[str, Any]]] = field(default_factory=list)
     made: list[ScriptedCall] = field(default_factory=list)
 
     def call(self, spec: Any, request: Any, *, upload: Any = None, **options: Any) -> ScriptedCall:
         self.calls.append((spec.name, request, options))
         items = self.replies.get(spec.name, [Unavailable(f"no node offers {spec.name} right now")])
+        items = items(request) if callable(items) else items
         if options.get("only") == NodeId("f" * 32):
             items = [Unavailable("pc9 does not answer")]
         self.made.append(ScriptedCall(items, member("pc2"), upload=upload))

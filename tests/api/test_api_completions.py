@@ -22,20 +22,6 @@ CHAT = [
 ASK = [{"role": "user", "content": "Which pressure?"}]
 
 
-@pytest.fixture
-async def connect():
-    clients = []
-
-    def make(served) -> openai.AsyncOpenAI:
-        client = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=0)
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        await client.close()
-
-
 async def test_the_assistant_answers_with_usage_and_sources(serve, connect):
     served = await serve()
     raw = await connect(served).chat.completions.with_raw_response.create(model="tars", messages=ASK)

@@ -51,6 +51,12 @@ async def test_the_tail_of_a_long_text_counts(engine: EmbeddingEngine) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_the_pieces_of_all_texts_are_counted_once(engine: EmbeddingEngine) -> None:
+    item = await engine.embed(["a cat sleeps", "", "cat " * 1000])  # the last one is embedded in windows that overlap
+    assert item.tokens == 3 + 0 + 1000
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_texts_keep_their_order_in_lots_of_any_lengths(engine: EmbeddingEngine) -> None:
     texts = [f"sentence number {number} " * (1 + number % 40) for number in range(40)] + [""]
     together = await vectors(engine, texts)

@@ -23,7 +23,7 @@ from tarsd.engines import toolcalls
 from tarsd.engines.batching.native import Native
 from tarsd.engines.batching.prompts_shape import Prompt
 from tarsd.engines.prompt import Defuser, plain_turns
-from tarsd.errors import EngineUnavailable, InvalidInput
+from tarsd.errors import ContextOverflow, EngineUnavailable, InvalidInput
 
 ENOUGH_SHARE = 4  # a quarter of the context is enough for an answer
 
@@ -42,7 +42,7 @@ class Prompts:
         self._format = Jinja2ChatFormatter(source, eos_token=native.eos_text(), bos_token=native.bos_text())
 
     def make(self, asked: ChatRequest) -> Prompt:
-        """Return the prompt of a request; raises `InvalidInput` with the numbers where it does not fit (rule 3)."""
+        """Return the prompt of a request; raises `ContextOverflow` with the numbers where it does not fit (rule 3)."""
         said = self._native.tokenize(self._defuser.text(asked.partial), special=False) if asked.partial else []
         messages, dropped = asked.messages, 0
         while True:
@@ -55,7 +55,7 @@ class Prompts:
             if shorter is None and room > 0:
                 return prompt
             if shorter is None:
-                raise InvalidInput(
+                raise ContextOverflow(
                     f"{'prompt' if asked.prompt else 'messages'}: {len(prompt.tokens)} tokens do not fit the model's "
                     f"context of {self._native.context_tokens} tokens"
                 )
