@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
+
+import msgspec
 
 from tarsd import calls, config
 from tarsd.engines import remote
 from tarsd.engines.base import EngineInfo
 from tarsd.engines.remote import Piece
-from tarsd.errors import EngineUnavailable, InvalidInput, Overloaded, TarsdError
+from tarsd.engines.toolcalls import described, is_forced
+from tarsd.errors import CannotServe, EngineUnavailable, InvalidInput, Overloaded, TarsdError
 
 _DEFAULT_URL = "http://127.0.0.1:11434"
 
@@ -47,7 +52,7 @@ class OllamaEngine:
             raise EngineUnavailable(f"Ollama at {self._url} does not answer") from None
         except Exception as error:
             raise self._translated(error) from error
-        self._info = EngineInfo("ollama", model, self._context_tokens(shown.modelinfo or {}))
+        self._info = self._described(model, shown)
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -71,14 +76,11 @@ class OllamaEngine:
     async def _pieces(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncGenerator[Piece, None]:
         parts: AsyncIterator[Any] | None = None
         try:
-            parts = await self._client.chat(
-                model=info.model,
-                messages=remote.messages_for(request),
-                stream=True,
-                options=_options(request, info.context_tokens),
-            )
+            parts = await self._ask(request, info)
+            called: list[calls.ToolCall] = []
             async for part in parts:
-                yield _piece(part)
+                called += _calls_of(part)
+                yield _piece(part, called)
         except (GeneratorExit, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -87,6 +89,41 @@ class OllamaEngine:
             close = getattr(parts, "aclose", None)
             if close is not None:
                 await close()
+
+    async def _ask(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncIterator[Any]:
+        common: dict[str, Any] = {
+            "model": info.model,
+            "stream": True,
+            "options": _options(request, info.context_tokens),
+        }
+        if request.grammar or is_forced(request.tools, request.tool_choice):
+            raise CannotServe(f"{'grammar' if request.grammar else 'tool_choice'}: Ollama cannot be held to one")
+        if request.json_schema:
+            schema = msgspec.json.decode(request.json_schema)
+            common["format"] = schema or "json"
+        if request.keep_alive_s is not None:
+            common["keep_alive"] = request.keep_alive_s
+        if request.prompt:
+            parts = await self._client.generate(prompt=request.prompt + request.partial, raw=True, **common)
+        else:
+            tools = described(request.tools) if request.tools and request.tool_choice != "none" else None
+            parts = await self._client.chat(messages=_messages(request), tools=tools, **common)
+        found: AsyncIterator[Any] = parts
+        return found
+
+    def _described(self, model: str, shown: Any) -> EngineInfo:
+        facts, details = shown.modelinfo or {}, shown.details
+        return EngineInfo(
+            "ollama",
+            model,
+            self._context_tokens(facts),
+            slots=self.settings.slots or remote.SLOTS,
+            architecture=str(facts.get("general.architecture", "")),
+            parameters=int(facts.get("general.parameter_count") or 0),
+            quantization=str(getattr(details, "quantization_level", None) or ""),
+            template=shown.template or "",
+            can_use_tools="tools" in (shown.capabilities or ()),
+        )
 
     async def _choose_model(self) -> str:
         present = [str(model.model) for model in (await self._client.list()).models]
@@ -110,7 +147,9 @@ class OllamaEngine:
             return error
         status = getattr(error, "status_code", 0)
         if status == 400:
-            return InvalidInput(f"Ollama refused the request: {getattr(error, 'error', error)}")
+            said = str(getattr(error, "error", error))
+            kind = CannotServe if "does not support tools" in said else InvalidInput
+            return kind(f"Ollama refused the request: {said}")
         if status in (429, 503):
             return Overloaded(f"Ollama at {self._url} is busy", retry_after_s=2.0)
         why = getattr(error, "error", "") or type(error).__name__
@@ -138,6 +177,10 @@ def _options(request: calls.ChatRequest, context_tokens: int) -> dict[str, Any]:
         "top_p": request.top_p,
         "repeat_penalty": request.repeat_penalty,
     }
+    options |= {"top_k": request.top_k, "min_p": request.min_p}
+    for name in ("presence_penalty", "frequency_penalty"):
+        if getattr(request, name):
+            options[name] = getattr(request, name)
     if request.seed is not None:
         options["seed"] = request.seed
     if request.stop:
@@ -145,9 +188,28 @@ def _options(request: calls.ChatRequest, context_tokens: int) -> dict[str, Any]:
     return options
 
 
-def _piece(part: Any) -> Piece:
-    text = part.message.content or ""
+def _messages(request: calls.ChatRequest) -> list[dict[str, Any]]:
+    """Return the messages in Ollama's form: a tool's message names its tool."""
+    messages = remote.messages_for(request)
+    for message in messages:
+        if message["role"] == "tool":
+            message["tool_name"] = message.pop("name")
+            del message["tool_call_id"]
+    return messages
+
+
+def _calls_of(part: Any) -> list[calls.ToolCall]:
+    found = getattr(getattr(part, "message", None), "tool_calls", None) or ()
+    return [calls.ToolCall(f"call_{secrets.token_hex(12)}", one.function.name, _json(one.function)) for one in found]
+
+
+def _json(function: Any) -> str:
+    return json.dumps(dict(function.arguments), ensure_ascii=False)
+
+
+def _piece(part: Any, called: list[calls.ToolCall]) -> Piece:
+    text = (part.message.content if hasattr(part, "message") else part.response) or ""
     if not part.done:
         return Piece(text)
-    reason: Any = "length" if part.done_reason == "length" else "stop"
-    return Piece(text, reason, part.prompt_eval_count or 0, part.eval_count or 0)
+    reason: Any = "length" if part.done_reason == "length" else "tool_calls" if called else "stop"
+    return Piece(text, reason, part.prompt_eval_count or 0, part.eval_count or 0, tool_calls=called)

@@ -7,11 +7,17 @@ Rules of continuation (`partial`), since the protocol has none
    server and others continue such a message by themselves.
 2. A server that refuses these extra fields is asked again without them.
 3. One that begins anew by repeating the text has the repetition dropped (`RepetitionFilter`).
+
+Rules of what servers differ in
+4. Fields that OpenAI does not have (top_k, min_p, penalties) are sent until a server refuses them; that is remembered.
+5. A server that refuses tools or a schema cannot serve the request (`CannotServe`), nor can any hold a grammar: how it
+   is asked for differs from server to server. A bare prompt goes to /completions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -25,23 +31,51 @@ from tarsd.engines import remote
 from tarsd.engines.base import EngineInfo
 from tarsd.engines.remote import Piece
 from tarsd.engines.sse import EventReader
-from tarsd.errors import ConfigError, EngineUnavailable, InvalidInput, Overloaded, TarsdError, WireError
+from tarsd.engines.toolcalls import described
+from tarsd.errors import (
+    CannotServe,
+    ConfigError,
+    ContextOverflow,
+    EngineUnavailable,
+    InvalidInput,
+    Overloaded,
+    TarsdError,
+    WireError,
+)
 
 _ERROR_CHARS = 300
 
 
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallDelta(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
 class _Delta(msgspec.Struct):
     content: str | None = None
+    tool_calls: list[_CallDelta] | None = None
 
 
 class _Choice(msgspec.Struct):
     delta: _Delta = msgspec.field(default_factory=_Delta)
     finish_reason: str | None = None
+    text: str | None = None  # of /completions
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -72,6 +106,7 @@ class OpenAIEngine:
         self._url = settings.url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
         self._info: EngineInfo | None = None
+        self._takes_extras = True
 
     async def start(self) -> None:
         """Reach the server and choose the model; raises `EngineUnavailable` with the reason."""
@@ -129,24 +164,32 @@ class OpenAIEngine:
     async def _post(self, request: calls.ChatRequest, info: EngineInfo) -> aiohttp.ClientResponse:
         """Return the open response, asked without the extra fields where the server refuses them (rule 2)."""
         assert self._session is not None
+        if request.grammar:
+            raise CannotServe(f"grammar: {self._url} is not asked for one")
         body = _body(request, info.model)
-        extras = {"continue_final_message": True, "add_generation_prompt": False} if request.partial else {}
-        extras["stream_options"] = {"include_usage": True}  # type: ignore[assignment]
-        response = await self._session.post(f"{self._url}/chat/completions", json=body | extras)
-        if response.status in (400, 422):
-            response.release()
-            response = await self._session.post(f"{self._url}/chat/completions", json=body)
+        path = f"{self._url}/{'completions' if request.prompt else 'chat/completions'}"
+        for extras in (_extras(request), {}) if self._takes_extras else ({},):
+            response = await self._session.post(path, json=body | extras)
+            if response.status not in (400, 422):
+                break
+            said = await response.text()
         if response.status != 200:
-            text = await response.text()
-            raise self._refusal(response.status, text)
+            if response.status not in (400, 422):
+                said = await response.text()
+            refusal = self._refusal(response.status, said, response.headers.get("Retry-After", ""))
+            is_special = bool(request.tools or request.json_schema)
+            raise CannotServe(str(refusal)) if is_special and response.status in (400, 422) else refusal
+        self._takes_extras &= bool(extras) or request.partial != ""
         return response
 
-    def _refusal(self, status: int, text: str) -> TarsdError:
+    def _refusal(self, status: int, text: str, retry_after: str = "") -> TarsdError:
         said = " ".join(text[:_ERROR_CHARS].split())
         if status in (400, 413, 422):
-            return InvalidInput(f"{self._url} refused the request ({status}): {said}")
+            kind = ContextOverflow if "context" in said.lower() else InvalidInput
+            return kind(f"{self._url} refused the request ({status}): {said}")
         if status in (429, 503):
-            return Overloaded(f"{self._url} is busy ({status})", retry_after_s=2.0)
+            after_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 2.0
+            return Overloaded(f"{self._url} is busy ({status})", retry_after_s=after_s)
         return EngineUnavailable(f"{self._url} answers {status}: {said}")
 
     def _headers(self) -> dict[str, str]:
@@ -163,30 +206,87 @@ class OpenAIEngine:
         for model in models:
             if not wanted or model.id == wanted:
                 most = model.max_model_len or self.settings.context_tokens
-                return EngineInfo("openai", model.id, min(most, self.settings.context_tokens))
+                slots = self.settings.slots or remote.SLOTS
+                return EngineInfo("openai", model.id, min(most, self.settings.context_tokens), slots)
         raise EngineUnavailable(f"{self._url} has no model {wanted!r}, but {[model.id for model in models]}")
 
 
 def _body(request: calls.ChatRequest, model: str) -> dict[str, Any]:
+    """Return the request in OpenAI's own fields."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": remote.messages_for(request),
         "stream": True,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
     }
+    if request.prompt:
+        body["prompt"] = request.prompt + request.partial
+    else:
+        body["messages"] = remote.messages_for(request)
+        for message in body["messages"]:
+            for call in message.get("tool_calls", ()):
+                call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    for name in ("presence_penalty", "frequency_penalty"):
+        if getattr(request, name):
+            body[name] = getattr(request, name)
     if request.seed is not None:
         body["seed"] = request.seed
     if request.stop:
         body["stop"] = request.stop
-    return body
+    return body | _form(request)
+
+
+def _form(request: calls.ChatRequest) -> dict[str, Any]:
+    """Return what says which form the answer must have."""
+    form: dict[str, Any] = {}
+    if request.tools and request.tool_choice != "none":
+        form["tools"] = described(request.tools)
+        named = {"type": "function", "function": {"name": request.tool_choice}}
+        form["tool_choice"] = request.tool_choice if request.tool_choice in ("auto", "required") else named
+    if request.json_schema:
+        schema = msgspec.json.decode(request.json_schema)
+        whole: dict[str, Any] = {"name": "answer", "schema": schema, "strict": True}
+        form["response_format"] = {"type": "json_schema", "json_schema": whole} if schema else {"type": "json_object"}
+    return form
+
+
+def _extras(request: calls.ChatRequest) -> dict[str, Any]:
+    """Return the fields that not every server knows (rules 1 and 4)."""
+    extras: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    if request.partial and not request.prompt:
+        extras |= {"continue_final_message": True, "add_generation_prompt": False}
+    extras |= {"top_k": request.top_k, "min_p": request.min_p}
+    if request.repeat_penalty != 1.0:
+        # vLLM's and SGLang's name, then llama.cpp's
+        extras |= {"repetition_penalty": request.repeat_penalty, "repeat_penalty": request.repeat_penalty}
+    return extras
+
+
+class _Calls:
+    """The calls of tools that a stream tells in pieces."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[str, str, str]] = {}
+
+    def add(self, delta: _CallDelta) -> None:
+        """Take one piece: id and name come once, the arguments bit by bit."""
+        identifier, name, arguments = self._parts.get(delta.index, ("", "", ""))
+        self._parts[delta.index] = (
+            delta.id or identifier,
+            delta.function.name or name,
+            arguments + (delta.function.arguments or ""),
+        )
+
+    def all(self) -> list[calls.ToolCall]:
+        """Return the calls in order."""
+        return [calls.ToolCall(*self._parts[index]) for index in sorted(self._parts)]
 
 
 async def _pieces_of(response: aiohttp.ClientResponse) -> AsyncGenerator[Piece, None]:
     """Yield the pieces of a stream; the last one waits for the usage, which comes after the reason, or never."""
-    events = EventReader()
-    reason: Literal["", "stop", "length"] = ""
+    events, called = EventReader(), _Calls()
+    reason: Literal["", "stop", "length", "tool_calls"] = ""
     usage = _Usage()
     async for data in response.content.iter_any():
         for event in events.feed(data):
@@ -197,12 +297,17 @@ async def _pieces_of(response: aiohttp.ClientResponse) -> AsyncGenerator[Piece, 
                 raise EngineUnavailable(f"the server failed in mid-answer: {str(chunk.error)[:_ERROR_CHARS]}")
             usage = chunk.usage or usage
             for choice in chunk.choices[:1]:
-                if choice.delta.content:
-                    yield Piece(choice.delta.content)
+                if text := choice.delta.content or choice.text:
+                    yield Piece(text)
+                for delta in choice.delta.tool_calls or ():
+                    called.add(delta)
                 if choice.finish_reason:
                     reason = "length" if choice.finish_reason == "length" else "stop"
     if reason:
-        yield Piece("", reason, usage.prompt_tokens, usage.completion_tokens)
+        found = called.all()
+        cached = (usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0) or 0
+        ended: Any = "tool_calls" if found and reason == "stop" else reason
+        yield Piece("", ended, usage.prompt_tokens, usage.completion_tokens, cached, found)
 
 
 def _why(error: Exception) -> str:

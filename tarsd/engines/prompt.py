@@ -5,6 +5,8 @@ Rules
    document speak as the system): such strings are broken by an invisible character.
 2. Some templates know no system role, or want user and assistant to alternate: for them the system message opens the
    first user message, and neighbours of one role are joined.
+3. Where a conversation is too long its oldest turns are left out: never the system's messages, never the last one. A
+   turn begins with a message of the user, so a tool's answer goes with its call.
 """
 
 from __future__ import annotations
@@ -46,3 +48,12 @@ def plain_turns(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
         else:
             turns.append({"role": role, "content": message["content"]})
     return turns
+
+
+def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
+    """Return the messages without their oldest turn (rule 3); None where nothing may be left out."""
+    first = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+    if first >= len(messages) - 1:
+        return None
+    following = (at for at in range(first + 1, len(messages)) if messages[at].role == "user")
+    return [*messages[:first], *messages[next(following, len(messages) - 1) :]]

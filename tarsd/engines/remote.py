@@ -1,22 +1,27 @@
-"""What the engines that ask a server over HTTP have in common."""
+"""What the engines that ask a server over HTTP have in common.
+
+What a server cannot hold of a request is `CannotServe`: the next engine of the chain may.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from tarsd import calls
 from tarsd.engines.base import EngineInfo
 from tarsd.engines.text import RepetitionFilter
+from tarsd.engines.toolcalls import as_dicts
 from tarsd.errors import DeadlineExceeded, EngineUnavailable
 
 CONNECT_S = 2.0
 # A server may load the model and read a long prompt before its first token; a dead one sends nothing for ever.
 SILENCE_S = 120.0
+SLOTS = 4  # answers at once: servers that can do none in parallel queue them
 ASK_S = 5.0  # for questions that a living server answers from memory
 
 
@@ -24,14 +29,16 @@ class Piece(msgspec.Struct, frozen=True):
     """A piece of a server's answer: text, or (last) why it ended and what it counted (0: it did not say)."""
 
     text: str = ""
-    finish_reason: Literal["", "stop", "length"] = ""
+    finish_reason: Literal["", "stop", "length", "tool_calls"] = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    tool_calls: list[calls.ToolCall] = []
 
 
-def messages_for(request: calls.ChatRequest) -> list[dict[str, str]]:
+def messages_for(request: calls.ChatRequest) -> list[dict[str, Any]]:
     """Return the messages as servers take them; a trailing assistant message is what they continue."""
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    messages = as_dicts(request.messages)
     if request.partial:
         messages.append({"role": "assistant", "content": request.partial})
     return messages
@@ -55,12 +62,17 @@ async def answer(
                 shown += repetition.finish()
             elif not shown:
                 continue
-            item = calls.ChatItem(text=shown, finish_reason=piece.finish_reason)
+            limit: Literal["", "max_tokens", "context"] = ""
+            if piece.finish_reason == "length":
+                limit = "max_tokens" if (piece.completion_tokens or written) >= request.max_tokens else "context"
+            item = calls.ChatItem(
+                text=shown, finish_reason=piece.finish_reason, tool_calls=piece.tool_calls, limit=limit
+            )
             if not named:
                 named = True
                 item = msgspec.structs.replace(item, engine=info.engine, model=info.model)
             if piece.finish_reason:
-                usage = calls.Usage(piece.prompt_tokens, piece.completion_tokens or written)
+                usage = calls.Usage(piece.prompt_tokens, piece.completion_tokens or written, piece.cached_tokens)
                 yield msgspec.structs.replace(item, usage=usage)
                 return
             yield item

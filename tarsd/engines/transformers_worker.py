@@ -4,12 +4,13 @@ Rules
 1. The prompt is evaluated in slices, and between them, and after each token, the call can be cancelled.
 2. The key-value cache of the last answer is kept: what a prompt shares with it is not evaluated again.
 3. The answer ends at the model's end tokens, at a stop string, at `max_tokens`, or when the context is full.
+4. Tools, schemas and grammars are for engines that can hold them (`CannotServe`).
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,16 @@ from typing import Any
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
 import jinja2
+import msgspec
 import torch
 import transformers
 
 from tarsd.calls import ChatItem, ChatRequest, Usage
 from tarsd.engines.base import EngineInfo
-from tarsd.engines.prompt import Defuser, plain_turns
+from tarsd.engines.prompt import Defuser, plain_turns, without_oldest_turn
 from tarsd.engines.text import StopFilter
 from tarsd.engines.transformers import TransformersSettings
-from tarsd.errors import ContextOverflow, EngineUnavailable, InvalidInput
+from tarsd.errors import CannotServe, ContextOverflow, EngineUnavailable, InvalidInput
 from tarsd.wire import decode, encode
 
 _SLICE_TOKENS = 64
@@ -59,7 +61,10 @@ class TransformersWorker:
     def generate(self, request: bytes) -> Iterator[bytes]:
         """Yield the `ChatItem`s of one `ChatRequest`, an item per token."""
         asked = decode(request, ChatRequest)
-        prompt = self._tokens(asked)
+        _check(asked)
+        prompt, dropped = self._fitting(asked)
+        if dropped:
+            yield encode(ChatItem(dropped_messages=dropped))
         if len(prompt) >= self._context_tokens:
             raise ContextOverflow(
                 f"messages: {len(prompt)} tokens do not fit the model's context of {self._context_tokens} tokens"
@@ -83,7 +88,9 @@ class TransformersWorker:
             if written < most:
                 logits = self._forward([token])
         rest = "" if stops.stopped else stops.feed(text.finish()) + stops.finish()
-        yield encode(ChatItem(text=rest, finish_reason=reason, usage=Usage(len(prompt), written)))  # type: ignore[arg-type]
+        limit = ("max_tokens" if written >= asked.max_tokens else "context") if reason == "length" else ""
+        usage = Usage(len(prompt), written)
+        yield encode(ChatItem(text=rest, finish_reason=reason, usage=usage, limit=limit))  # type: ignore[arg-type]
 
     def _evaluate(self, prompt: list[int]) -> Generator[bytes, None, Any]:
         """Bring the cache to the end of `prompt` (rules 1 and 2); returns the logits after it."""
@@ -113,9 +120,22 @@ class TransformersWorker:
         self._held += tokens
         return out.logits[0, -1].float()
 
+    def _fitting(self, asked: ChatRequest) -> tuple[list[int], int]:
+        """Return the prompt's tokens and how many messages were left out so that an answer has room."""
+        prompt, dropped = self._tokens(asked), 0
+        while asked.overflow == "drop_oldest" and self._context_tokens - len(prompt) < min(
+            asked.max_tokens, self._context_tokens // 4
+        ):
+            shorter = without_oldest_turn(asked.messages)
+            if shorter is None:
+                break
+            dropped += len(asked.messages) - len(shorter)
+            asked = msgspec.structs.replace(asked, messages=shorter)
+            prompt = self._tokens(asked)
+        return prompt, dropped
+
     def _tokens(self, asked: ChatRequest) -> list[int]:
-        messages = self._defuser.messages(asked.messages)
-        prompt = self._render(messages)
+        prompt = asked.prompt or self._render(self._defuser.messages(asked.messages))
         tokens: list[int] = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
         if asked.partial:
             tokens += self._tokenizer(self._defuser.text(asked.partial), add_special_tokens=False)["input_ids"]
@@ -134,14 +154,15 @@ class TransformersWorker:
 
 
 class _Chooser:
-    """Chooses the next token: the likeliest at temperature 0, else by chance among the likely (top_p).
+    """Chooses the next token: the likeliest at temperature 0, else by chance among the likely (top_k, top_p, min_p).
 
     What it chose of late counts less by `repeat_penalty`.
     """
 
     def __init__(self, asked: ChatRequest) -> None:
         self._temperature = max(0.0, asked.temperature)
-        self._top_p = asked.top_p
+        self._top_p, self._top_k, self._min_p = asked.top_p, asked.top_k, asked.min_p
+        self._presence, self._frequency = asked.presence_penalty, asked.frequency_penalty
         self._penalty = asked.repeat_penalty
         self._recent: deque[int] = deque(maxlen=_PENALIZED_TOKENS)
         self._generator = torch.Generator()
@@ -155,6 +176,10 @@ class _Chooser:
             recent = torch.tensor(sorted(set(self._recent)))
             said = logits[recent]
             logits[recent] = torch.where(said > 0, said / self._penalty, said * self._penalty)
+        if self._presence or self._frequency:
+            counts = Counter(self._recent)
+            tokens = torch.tensor(list(counts), dtype=torch.long)
+            logits[tokens] -= torch.tensor([self._presence + self._frequency * n for n in counts.values()])
         token = self._choose(logits)
         self._recent.append(token)
         return token
@@ -165,6 +190,9 @@ class _Chooser:
         chances, tokens = torch.softmax(logits / self._temperature, dim=-1).sort(descending=True)
         before = chances.cumsum(dim=-1) - chances
         chances[before >= self._top_p] = 0.0  # the first one always stays: nothing is before it
+        chances[chances < self._min_p * chances[0]] = 0.0
+        if self._top_k > 0:
+            chances[self._top_k :] = 0.0
         chances[0] = max(float(chances[0]), 1e-9)
         return int(tokens[torch.multinomial(chances, 1, generator=self._generator)])
 
@@ -194,6 +222,14 @@ class _Text:
 
     def _decode(self) -> str:
         return str(self._tokenizer.decode(self._tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _check(asked: ChatRequest) -> None:
+    """Refuse what another engine must do (rule 4)."""
+    named = {"tools": asked.tools, "json_schema": asked.json_schema, "grammar": asked.grammar}
+    for name, value in named.items():
+        if value and (name != "tools" or asked.tool_choice != "none"):
+            raise CannotServe(f"{name}: the engine transformers cannot hold an answer to it")
 
 
 def _load(path: Path) -> tuple[Any, Any]:

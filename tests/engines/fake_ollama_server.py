@@ -25,6 +25,7 @@ class FakeOllama:
     cut_after: int | None = None  # words before the connection is closed
     hang_after: int | None = None  # words before silence
     done_reason: str = "stop"
+    calls: list[dict[str, Any]] = field(default_factory=list)  # of tools, told before the last line
     asked: list[dict[str, Any]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)  # the client went away in mid-answer
 
@@ -33,6 +34,7 @@ class FakeOllama:
         app.router.add_get("/api/tags", self._tags)
         app.router.add_post("/api/show", self._show)
         app.router.add_post("/api/chat", self._chat)
+        app.router.add_post("/api/generate", self._generate)
         return app
 
     async def _tags(self, request: web.Request) -> web.Response:
@@ -66,9 +68,21 @@ class FakeOllama:
             if index == self.hang_after:
                 await asyncio.Event().wait()
             await response.write(self._line({"role": "assistant", "content": word}, done=False))
+        if self.calls:
+            await response.write(self._line({"role": "assistant", "content": "", "tool_calls": self.calls}, done=False))
         counts = {"done_reason": self.done_reason, "prompt_eval_count": 11, "eval_count": len(self.words)}
         await response.write(self._line({"role": "assistant", "content": ""}, done=True, **counts))
 
-    def _line(self, message: dict[str, str], **fields: Any) -> bytes:
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for word in self.words:
+            await response.write(json.dumps({"model": "tiny", "response": word, "done": False}).encode() + b"\n")
+        last = {"model": "tiny", "response": "", "done": True, "done_reason": "stop", "eval_count": len(self.words)}
+        await response.write(json.dumps(last).encode() + b"\n")
+        return response
+
+    def _line(self, message: dict[str, Any], **fields: Any) -> bytes:
         created = "2026-01-01T00:00:00.000000Z"
         return json.dumps({"model": "tiny", "created_at": created, "message": message} | fields).encode() + b"\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-_OWN_FIELDS = {"continue_final_message", "add_generation_prompt"}
+_OWN_FIELDS = {"continue_final_message", "add_generation_prompt", "top_k", "min_p", "repetition_penalty"}
 
 
 @dataclass
@@ -23,6 +23,9 @@ class FakeOpenAI:
     status: int = 200
     strict: bool = False  # refuses fields that OpenAI does not have
     counts: bool = True  # sends the usage chunk when it is asked for
+    refuses: str = ""  # a field that it does not take at all
+    said: str = "refused"
+    calls: list[dict[str, Any]] = field(default_factory=list)  # deltas of tool calls, told before the end
     error_after: int | None = None
     cut_after: int | None = None
     end_after: int | None = None
@@ -34,13 +37,15 @@ class FakeOpenAI:
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._chat)
         return app
 
     def _refusal(self, request: web.Request, body: dict[str, Any]) -> web.Response | None:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "wrong key"}}, status=401)
-        if self.status != 200 or (self.strict and _OWN_FIELDS & body.keys()):
-            return web.json_response({"error": {"message": "refused"}}, status=max(self.status, 400))
+        if self.status != 200 or (self.strict and _OWN_FIELDS & body.keys()) or self.refuses in body:
+            headers = {"Retry-After": "7"} if self.status == 429 else {}
+            return web.json_response({"error": {"message": self.said}}, status=max(self.status, 400), headers=headers)
         return None
 
     async def _models(self, request: web.Request) -> web.Response:
@@ -74,10 +79,14 @@ class FakeOpenAI:
                 return
             if index == self.hang_after:
                 await asyncio.Event().wait()
-            await self._send(response, {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
+            said = {"text": word} if "prompt" in body else {"delta": {"content": word}}
+            await self._send(response, {"choices": [{"index": 0, "finish_reason": None} | said]})
+        for call in self.calls:
+            await self._send(response, {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
         await self._send(response, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if self.counts and body.get("stream_options", {}).get("include_usage"):
             usage = {"prompt_tokens": 11, "completion_tokens": len(self.words), "total_tokens": 15}
+            usage["prompt_tokens_details"] = {"cached_tokens": 5}
             await self._send(response, {"choices": [], "usage": usage})
         await response.write(b"data: [DONE]\n\n")
 

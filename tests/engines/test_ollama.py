@@ -12,7 +12,7 @@ from tarsd import calls, config
 from tarsd.engines import ollama as module
 from tarsd.engines import remote
 from tarsd.engines.ollama import OllamaEngine
-from tarsd.errors import DeadlineExceeded, EngineUnavailable, InvalidInput, Overloaded, TarsdError
+from tarsd.errors import CannotServe, DeadlineExceeded, EngineUnavailable, InvalidInput, Overloaded, TarsdError
 from tests.engines.conftest import answer, question, text_of
 from tests.engines.fake_ollama_server import FakeOllama
 
@@ -57,6 +57,8 @@ async def test_the_request_says_all_that_was_asked(engine: OllamaEngine, fake: F
         "top_p": 0.8,
         "seed": 4,
         "stop": ["###"],
+        "top_k": 40,
+        "min_p": 0.05,
     }
     assert fake.asked[0]["options"] == options
     assert fake.asked[0]["model"] == "tiny:latest"
@@ -172,3 +174,40 @@ async def test_closing_an_answer_closes_the_request(engine: OllamaEngine, fake: 
     async with aclosing(engine.generate(question(), 10)) as items:
         await anext(items)
     await fake.left.wait()
+
+
+WEATHER = calls.Tool("weather", "Weather of a city", '{"type": "object", "properties": {"city": {"type": "string"}}}')
+
+
+async def test_tools_go_there_and_calls_come_back(engine: OllamaEngine, fake: FakeOllama) -> None:
+    fake.words = []
+    fake.calls = [{"function": {"name": "weather", "arguments": {"city": "Málaga"}}}]
+    earlier = calls.Message("assistant", "", tool_calls=[calls.ToolCall("c1", "weather", '{"city": "León"}')])
+    answered = calls.Message("tool", "sunny", tool_call_id="c1", name="weather")
+    messages = [calls.Message("user", "And in Málaga?"), earlier, answered]
+    items = await answer(engine, calls.ChatRequest(messages, tools=[WEATHER]))
+    assert items[-1].finish_reason == "tool_calls"
+    assert [(call.name, call.arguments) for call in items[-1].tool_calls] == [("weather", '{"city": "Málaga"}')]
+    asked = fake.asked[0]
+    assert asked["tools"][0]["function"]["name"] == "weather"
+    assert asked["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"city": "León"}
+    assert asked["messages"][2]["tool_name"] == "weather"
+
+
+@pytest.mark.parametrize(("schema", "sent"), [("{}", "json"), ('{"type": "object"}', {"type": "object"})])
+async def test_a_schema_is_its_format(engine: OllamaEngine, fake: FakeOllama, schema: str, sent: object) -> None:
+    await answer(engine, question(json_schema=schema, keep_alive_s=60.0))
+    assert fake.asked[0]["format"] == sent
+    assert fake.asked[0]["keep_alive"] == 60.0
+
+
+async def test_a_bare_prompt_goes_without_template(engine: OllamaEngine, fake: FakeOllama) -> None:
+    items = await answer(engine, question(messages=[], prompt="Why is", partial=" the"))
+    assert text_of(items) == "The sky is blue."
+    assert (fake.asked[0]["raw"], fake.asked[0]["prompt"]) == (True, "Why is the")
+
+
+@pytest.mark.parametrize("fields", [{"grammar": 'root ::= "a"'}, {"tools": [WEATHER], "tool_choice": "required"}])
+async def test_what_it_cannot_be_held_to_is_for_another_engine(engine: OllamaEngine, fields: dict) -> None:
+    with pytest.raises(CannotServe):
+        await answer(engine, question(**fields))

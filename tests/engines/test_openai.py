@@ -18,7 +18,9 @@ from tarsd import calls, config
 from tarsd.engines import bundled
 from tarsd.engines.openai import OpenAIEngine
 from tarsd.errors import (
+    CannotServe,
     ConfigError,
+    ContextOverflow,
     DeadlineExceeded,
     EngineUnavailable,
     InvalidInput,
@@ -224,3 +226,82 @@ async def test_a_silent_server_ends_at_the_deadline_and_closing_closes(engine: O
     async with aclosing(engine.generate(question(), 10)) as items:
         await anext(items)
     await fake.left.wait()
+
+
+WEATHER = calls.Tool("weather", "Weather of a city", '{"type": "object", "properties": {"city": {"type": "string"}}}')
+
+
+async def test_tools_go_there_and_calls_come_back_whole(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    fake.words = []
+    fake.calls = [
+        {"index": 0, "id": "c1", "function": {"name": "weather", "arguments": '{"ci'}},
+        {"index": 0, "function": {"arguments": 'ty": "León"}'}},
+        {"index": 1, "id": "c2", "function": {"name": "weather", "arguments": "{}"}},
+    ]
+    earlier = calls.Message("assistant", "", tool_calls=[calls.ToolCall("c0", "weather", '{"city": "Málaga"}')])
+    answered = calls.Message("tool", "sunny", tool_call_id="c0", name="weather")
+    messages = [calls.Message("user", "Weather?"), earlier, answered]
+    items = await answer(engine, calls.ChatRequest(messages, tools=[WEATHER], tool_choice="weather"))
+    assert items[-1].finish_reason == "tool_calls"
+    assert items[-1].tool_calls == [
+        calls.ToolCall("c1", "weather", '{"city": "León"}'),
+        calls.ToolCall("c2", "weather", "{}"),
+    ]
+    asked = fake.asked[0]
+    assert asked["tool_choice"] == {"type": "function", "function": {"name": "weather"}}
+    assert asked["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Málaga"}'
+    assert asked["messages"][2]["tool_call_id"] == "c0"
+
+
+@pytest.mark.parametrize(("schema", "kind"), [("{}", "json_object"), ('{"type": "object"}', "json_schema")])
+async def test_a_schema_is_its_response_format(engine: OpenAIEngine, fake: FakeOpenAI, schema: str, kind: str) -> None:
+    items = await answer(engine, question(json_schema=schema))
+    assert fake.asked[0]["response_format"]["type"] == kind
+    assert items[-1].usage is not None
+    assert items[-1].usage.cached_tokens == 5
+
+
+async def test_a_bare_prompt_goes_to_completions(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    items = await answer(engine, question(messages=[], prompt="Why is", partial=" the"))
+    assert text_of(items) == "The sky is blue."
+    assert fake.asked[0]["prompt"] == "Why is the"
+    assert "messages" not in fake.asked[0]
+
+
+async def test_a_server_that_takes_no_foreign_fields_is_asked_with_them_once(
+    engine: OpenAIEngine, fake: FakeOpenAI
+) -> None:
+    fake.strict = True
+    for _ in range(2):
+        assert text_of(await answer(engine, question(top_k=7))) == "The sky is blue."
+    assert ["top_k" in asked for asked in fake.asked] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("refuses", "fields"), [("tools", {"tools": [WEATHER]}), ("response_format", {"json_schema": "{}"})]
+)
+async def test_a_server_that_cannot_hold_a_form_leaves_it_to_another_engine(
+    engine: OpenAIEngine, fake: FakeOpenAI, refuses: str, fields: dict
+) -> None:
+    fake.refuses = refuses
+    with pytest.raises(CannotServe):
+        await answer(engine, question(**fields))
+    assert text_of(await answer(engine, question())) == "The sky is blue."
+
+
+async def test_a_grammar_is_for_another_engine(engine: OpenAIEngine) -> None:
+    with pytest.raises(CannotServe, match="grammar"):
+        await answer(engine, question(grammar='root ::= "a"'))
+
+
+async def test_a_context_that_is_too_small_is_told_as_that(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    fake.status, fake.said = 400, "This model's maximum context length is 4096 tokens"
+    with pytest.raises(ContextOverflow, match="4096"):
+        await answer(engine, question())
+
+
+async def test_a_busy_server_says_when_to_come_again(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    fake.status = 429
+    with pytest.raises(Overloaded) as caught:
+        await answer(engine, question())
+    assert caught.value.retry_after_s == 7.0

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tarsd import calls, config
 from tarsd.engines import bundled
 from tarsd.engines.transformers import TransformersEngine
-from tarsd.errors import EngineUnavailable, InvalidInput
+from tarsd.errors import CannotServe, EngineUnavailable, InvalidInput
 from tests.engines.conftest import answer, question, text_of
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -123,3 +123,39 @@ async def test_a_missing_or_broken_model_says_so(tmp_path: Path) -> None:
         engine = TransformersEngine(config.Engine(kind="transformers", model=str(path)), name="transformers")
         with pytest.raises(EngineUnavailable, match=reason):
             await engine.start()
+
+
+async def test_a_bare_prompt_is_continued_without_template(engine: TransformersEngine) -> None:
+    items = await answer(engine, question(messages=[], prompt="one two three four five", max_tokens=6))
+    assert items[-1].usage is not None
+    assert items[-1].usage.prompt_tokens < 10
+    assert (items[-1].finish_reason, items[-1].limit) == ("length", "max_tokens")
+
+
+async def test_the_likeliest_is_all_that_is_left_of_top_k_1(engine: TransformersEngine) -> None:
+    greedy = text_of(await answer(engine, question(max_tokens=12)))
+    assert text_of(await answer(engine, question(max_tokens=12, temperature=1.5, top_k=1, seed=3))) == greedy
+    assert text_of(await answer(engine, question(max_tokens=12, temperature=1.5, min_p=1.0, seed=3))) == greedy
+
+
+async def test_the_oldest_turns_are_left_out_where_that_is_asked_for(folder: Path) -> None:
+    settings = config.Engine(kind="transformers", model=str(folder), threads=1, context_tokens=256)
+    engine = TransformersEngine(settings, name="transformers")
+    await engine.start()
+    turns = [calls.Message("system", "You are TARS.")]
+    for number in range(40):
+        turns += [calls.Message("user", f"{number} " + "word " * 20), calls.Message("assistant", "Yes.")]
+    asked = calls.ChatRequest([*turns, calls.Message("user", "Last?")], max_tokens=4, overflow="drop_oldest")
+    items = await answer(engine, asked)
+    await engine.stop()
+    assert items[0].dropped_messages > 0
+    assert items[0].dropped_messages % 2 == 0
+    assert items[-1].usage is not None
+    assert items[-1].usage.prompt_tokens <= 256 - 4
+
+
+@pytest.mark.parametrize("field", ["tools", "json_schema", "grammar"])
+async def test_what_it_cannot_hold_an_answer_to_is_for_another_engine(engine: TransformersEngine, field: str) -> None:
+    values = {"tools": [calls.Tool("t")], "json_schema": "{}", "grammar": 'root ::= "a"'}
+    with pytest.raises(CannotServe, match=field):
+        await answer(engine, question(**{field: values[field]}))
