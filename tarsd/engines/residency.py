@@ -248,10 +248,13 @@ class Residency:
         """Yield `loading` at once and every `TELL_S` until `name` is loaded."""
         loop = asyncio.get_running_loop()
         yield calls.ChatItem(loading=True)
+        told_at = loop.time()
         if name and self._fetch is not None:
             async with aclosing(self._fetch(name)) as fetching:
                 async for _ in fetching:
-                    yield calls.ChatItem(loading=True)
+                    if loop.time() - told_at >= TELL_S:
+                        told_at = loop.time()
+                        yield calls.ChatItem(loading=True)
         if name in self._here:
             return
         task = self._loading.get(name) or self._begin(name)

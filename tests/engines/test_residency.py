@@ -283,7 +283,10 @@ async def test_the_own_model_stays_where_nothing_is_set(start: Any) -> None:
     assert text_of(await ask(home)) == "ok"
 
 
-async def test_a_file_is_fetched_before_it_is_loaded_and_the_reader_is_told(start: Any) -> None:
+async def test_a_file_is_fetched_before_it_is_loaded_and_the_reader_is_told(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residency_module, "TELL_S", 0.0)
     order: list[str] = []
     home = Home()
 
@@ -296,7 +299,7 @@ async def test_a_file_is_fetched_before_it_is_loaded_and_the_reader_is_told(star
     await start(home, fetch=fetch)
     items = await ask(home, "small")
     assert order == ["small"] * 3
-    assert sum(item.loading for item in items) == 4
+    assert sum(item.loading for item in items) >= 4
     assert text_of(items) == "ok"
 
 

@@ -11,7 +11,7 @@ from tarsd import calls
 from tarsd.calls import ChatItem, RecallRequest, RememberRequest
 from tarsd.errors import DeadlineExceeded, EngineUnavailable, Superseded
 from tarsd.memory.store import Store
-from tarsd.names import AnswerId, ConversationId
+from tarsd.names import AnswerId, ConversationId, TraceId
 from tarsd.roles.cognitive import FOLD_S, Cognitive
 from tarsd.rpc import CallContext
 from tests.roles.role_help import ME, one, services
@@ -39,7 +39,7 @@ class ScriptedChain:
 async def role(tmp_path: Path) -> AsyncGenerator[tuple[Cognitive, ScriptedChain], None]:
     store = await Store.open(tmp_path / "m.db", ME)
     cognitive, chain = Cognitive(services(store, None, [], data_dir=tmp_path)), ScriptedChain()
-    cognitive._chain = chain  # type: ignore[assignment]
+    cognitive._residency = chain  # type: ignore[assignment]
     yield cognitive, chain
     await store.close()
 
@@ -109,7 +109,7 @@ async def test_of_two_hosts_that_ask_for_one_answer_the_newer_is_served(
     monkeypatch.setattr(chain, "generate", for_ever)
     chat = cognitive.handlers()[calls.CHAT.name]
     asked = [calls.ChatRequest([calls.Message("user", "hi")], text, answer=AnswerId("a")) for text in ("", "shown")]
-    older, newer = (chat(request, CallContext(None, calls.Headers(5, 0, calls.TraceId("t")))) for request in asked)
+    older, newer = (chat(request, CallContext(None, calls.Headers(5, 0, TraceId("t")))) for request in asked)
     await anext(older)
     assert (await anext(newer)).text == "shown"
     assert closed == [""]
