@@ -73,8 +73,8 @@ class Pulls:
         request = _checked(request)
         pull = self._running.get(request.name)
         if pull is None:
-            pull = self._running[request.name] = _Pull(request, self._services, self._shelf, self._backoff())
-            pull.task.add_done_callback(lambda _: self._ended(request.name))
+            ended = partial(self._ended, request.name)
+            pull = self._running[request.name] = _Pull(request, self._services, self._shelf, self._backoff(), ended)
         async with aclosing(pull.follow()) as items:
             async for item in items:
                 yield item
@@ -92,15 +92,18 @@ class Pulls:
 
 
 class _Pull:
-    """One pull; runs from its making on."""
+    """One pull; runs from its making on. `on_end` is told before its followers are."""
 
-    def __init__(self, request: PullRequest, services: Services, shelf: Shelf, backoff: Backoff) -> None:
+    def __init__(
+        self, request: PullRequest, services: Services, shelf: Shelf, backoff: Backoff, on_end: Callable[[], None]
+    ) -> None:
         self.last = PullItem(request.name, "queued")
         self._request = request
         self._services = services
         self._shelf = shelf
         self._store = shelf.store
         self._backoff = backoff
+        self._on_end = on_end
         self._news = asyncio.Event()
         self._told_at = 0.0
         self._expected = ""  # the SHA-256 that it must have, "" = whatever the first one says
@@ -128,20 +131,23 @@ class _Pull:
             news.set()
 
     async def _run(self) -> None:
+        end: dict[str, Any] = {"stage": "failed", "reason": "internal error"}
         try:
             sha256 = await self._fetch()
             size = self.last.total_bytes
-            self._tell(stage="done", done_bytes=size, sha256=sha256, reason="")
+            end = {"stage": "done", "done_bytes": size, "sha256": sha256, "reason": ""}
             log.info("model %s is here (%d bytes from %s)", self.last.name, size, self.last.origin or "before")
         except TarsdError as error:
             log.warning("model %s could not be fetched: %s", self.last.name, error)
-            self._tell(stage="failed", reason=str(error))
+            end["reason"] = str(error)
         except asyncio.CancelledError:
-            self._tell(stage="failed", reason="the node is being stopped; asked for again it goes on where it was")
+            end["reason"] = "the node is being stopped; asked for again it goes on where it was"
             raise
         except Exception as error:
             log.error("pulling a model failed: %s", place_of(error))
-            self._tell(stage="failed", reason="internal error")
+        finally:
+            self._on_end()
+            self._tell(**end)
 
     async def _fetch(self) -> str:
         """Return the SHA-256 of the file once it is here."""
@@ -283,7 +289,8 @@ class _Pull:
             if part.offset != offset:
                 raise Unavailable(f"what is here of {self._request.name} changed meanwhile")
             self._hands = set() if not offset else self._hands or {"before"}
-            self._tell(stage="fetching", origin=origin, done_bytes=offset, total_bytes=promise.size_bytes, reason="")
+            size, sha256 = promise.size_bytes, promise.sha256
+            self._tell(stage="fetching", origin=origin, done_bytes=offset, total_bytes=size, reason="", sha256=sha256)
             async with aclosing(pieces):
                 async for data in pieces:
                     await asyncio.to_thread(part.write, data)
