@@ -133,7 +133,8 @@ async def delete(request: web.Request) -> web.Response:
         raise FieldError("model", "which one?")
     member = _who(services, body.node, calls.REMOVE_MODEL.name)
     call = services.dispatch.call(calls.REMOVE_MODEL, calls.RemoveModelRequest(wanted), only=member.node)
-    return json_reply(await only_item(call, "remove_model"))
+    done = await only_item(call, "remove_model")
+    return json_reply({"status": "success", "freed_bytes": done.freed_bytes, "detail": done.detail})
 
 
 async def measure(request: web.Request) -> web.StreamResponse:
