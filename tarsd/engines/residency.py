@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -24,51 +23,18 @@ import psutil
 from tarsd import calls, config
 from tarsd.engines.base import ChatEngine, EngineInfo
 from tarsd.engines.chain import EngineChain
-from tarsd.engines.residents import Occupant, expired, make_room, next_end, relief
-from tarsd.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+from tarsd.engines.occupancy import Occupancy
+from tarsd.engines.resident import OWN, Loadable, Resident, until_ready
+from tarsd.errors import DeadlineExceeded, EngineUnavailable
 from tarsd.wire import MIB
 
 _log = logging.getLogger(__name__)
 
-OWN = ""  # the name under which the node's own engines are kept
 SHARE_OF_MEMORY = 0.6  # of the PC, where no bound is set
-RESERVE_BYTES = 256 * MIB  # less than this is left of the PC's memory: idle models leave
-LOOK_S = 5.0  # how often that is looked at, while there is anybody to leave
 TELL_S = 4.0  # who waits for a model is told so often that it loads
-LOAD_S = 300.0
-BUSY_RETRY_S = 10.0
-_STEP_S = 0.2
+_LOOK_S = 0.05
 
 Build = Callable[[Sequence[config.Engine]], EngineChain]
-
-
-class Loadable(msgspec.Struct, frozen=True):
-    """How to load a model: `needs_bytes` is what it will take, as far as that can be said before."""
-
-    name: str
-    settings: config.Engine
-    needs_bytes: int
-
-
-class Resident:
-    """A model in memory, or the node's own engines."""
-
-    def __init__(self, name: str, chain: EngineChain, needs_bytes: int, keep_s: float, now: float) -> None:
-        self.name = name
-        self.chain = chain
-        self.needs_bytes = needs_bytes
-        self.keep_s = keep_s
-        self.used_at = now
-        self.load_s = 0.0  # how long it took to load
-
-    def memory_bytes(self) -> int:
-        """Return what its workers take now."""
-        return sum(worker.rss_bytes() for worker in self.workers().values())
-
-    def workers(self) -> dict[str, Any]:
-        """Return its workers by the name of their engine."""
-        found = {engine.name: getattr(engine, "worker", None) for engine in self.chain.engines}
-        return {name: worker for name, worker in found.items() if worker is not None}
 
 
 class Residency:
@@ -96,15 +62,12 @@ class Residency:
         self._build = build
         self._find = find
         self._fetch = fetch
-        self._bound_bytes = settings.memory_mib * MIB or int(total_bytes() * SHARE_OF_MEMORY)
-        self._available_bytes = available_bytes
+        bound_bytes = settings.memory_mib * MIB or int(total_bytes() * SHARE_OF_MEMORY)
+        self._memory = Occupancy(bound_bytes, available_bytes, self._leaving, own_stays=not settings.unload_idle_s)
+        self._here = self._memory.here
         self._own_bytes = own_bytes
-        self._here: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
-        self._users: Counter[str] = Counter()  # who uses a model, or waits for it
         self._failed: dict[str, str] = {}
-        self._one_at_a_time = asyncio.Lock()
-        self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_infos: list[EngineInfo] = []  # of the own engines, for while they are unloaded
         self._own_names: set[str] = set()
@@ -116,7 +79,7 @@ class Residency:
         """Begin to load the node's own engines and return."""
         self._here[OWN] = await self._started(OWN, self._own, self._own_bytes, self._own_keep_s())
         self._tasks.append(asyncio.create_task(self._watch_own(self._here[OWN]), name="load times"))
-        self._tasks.append(asyncio.create_task(self._let_leave(), name="unload models"))
+        self._tasks.append(asyncio.create_task(self._memory.run(), name="unload models"))
 
     async def stop(self) -> None:
         """Unload all, within a few seconds."""
@@ -126,7 +89,7 @@ class Residency:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         leaving = list(self._here.values())
-        self._here = {}
+        self._here.clear()
         await asyncio.gather(*(resident.chain.stop() for resident in leaving))
 
     @property
@@ -187,7 +150,7 @@ class Residency:
     def expires_s(self, name: str) -> float | None:
         """Return in how many seconds a model will be unloaded if nobody asks for it; None = never, or it is busy."""
         resident = self._here.get(name)
-        ends = None if resident is None else self._occupant(resident).leaves_at
+        ends = None if resident is None else self._memory.occupant(resident).leaves_at
         return None if ends is None else max(0.0, ends - asyncio.get_running_loop().time())
 
     def memory_bytes(self) -> int:
@@ -209,7 +172,7 @@ class Residency:
         """
         deadline = asyncio.get_running_loop().time() + deadline_s
         name = await self._meant(request.model)
-        self._users[name] += 1  # also while it loads: else one that is not kept would leave before it is used
+        self._memory.users[name] += 1  # also while it loads: else one that is not kept would leave before it is used
         try:
             while (resident := self._here.get(name)) is None:
                 async with aclosing(self._getting(name, deadline)) as waiting:
@@ -224,14 +187,7 @@ class Residency:
 
     async def unload(self, name: str) -> bool:
         """Unload a model that was loaded on demand; False: it was not loaded. Raises `Overloaded` while it answers."""
-        async with self._one_at_a_time:
-            resident = self._here.get(name)
-            if not name or resident is None:
-                return False
-            if self._users[name]:
-                raise Overloaded(f"model {name!r} is answering; ask again when it is done", retry_after_s=BUSY_RETRY_S)
-            await self._drop(name, "it was asked for")
-            return True
+        return bool(name) and await self._memory.unload(name)
 
     # --- loading ------------------------------------------------------------------------------------------------
 
@@ -277,23 +233,23 @@ class Residency:
 
     def _loaded_or_not(self, name: str, task: asyncio.Task[None]) -> None:
         self._loading.pop(name, None)
-        self._wake.set()
+        self._memory.wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.log(logging.DEBUG if name in self._failed else logging.WARNING, "model %s: %s", name or "own", error)
             self._failed[name] = str(error)
 
     async def _load(self, name: str) -> None:
-        async with self._one_at_a_time:
+        async with self._memory.lock:
             if name in self._here:
                 return
             wanted = await asyncio.to_thread(self._find, name) if name else None
             settings = [wanted.settings] if wanted is not None else self._own
             needs_bytes = wanted.needs_bytes if wanted is not None else self._own_bytes
-            await self._make_room(name, needs_bytes)
+            await self._memory.make_room(name, needs_bytes)
             keep_s = self._settings.keep_alive_s if name else self._own_keep_s()
             resident = await self._started(name, settings, needs_bytes, keep_s)
             try:
-                await _until_ready(resident.chain, name)
+                await until_ready(resident.chain, name)
             except BaseException:
                 await resident.chain.stop()
                 raise
@@ -312,88 +268,21 @@ class Residency:
         await resident.chain.start()
         return resident
 
-    async def _make_room(self, name: str, needed_bytes: int) -> None:
-        occupants = self._occupants()
-        room = make_room(occupants, needed_bytes, self._bound_bytes)
-        if not room.fits:
-            taken = ", ".join(f"{one.name or 'own'} {one.needs_bytes // MIB} MiB" for one in occupants) or "nothing"
-            words = (
-                f"model {name or 'own'!r} needs about {needed_bytes // MIB} MiB; of {self._bound_bytes // MIB} MiB for "
-                f"models (models.memory_mib) are taken: {taken}"
-            )
-            if room.could_fit:
-                raise Overloaded(f"{words}; those are answering", retry_after_s=BUSY_RETRY_S)
-            raise EngineUnavailable(words)
-        for other in room.unload:
-            await self._drop(other, f"{name or 'the own model'} needs the room")
-
-    # --- unloading ----------------------------------------------------------------------------------------------
-
     def _own_keep_s(self) -> float:
         return self._settings.unload_idle_s or -1.0
 
     def _let_go(self, name: str, keep_alive_s: float | None) -> None:
-        self._users[name] -= 1
+        self._memory.users[name] -= 1
         if (resident := self._here.get(name)) is None:
             return
         resident.used_at = asyncio.get_running_loop().time()
         if name:  # how long the own one stays is the node's affair
             resident.keep_s = self._settings.keep_alive_s if keep_alive_s is None else keep_alive_s
-        self._wake.set()
+        self._memory.wake.set()
 
-    def _occupants(self) -> list[Occupant]:
-        return [self._occupant(resident) for resident in self._here.values()]
-
-    def _occupant(self, resident: Resident) -> Occupant:
-        # what is in use, also by what asked the chain for itself
-        queued, running, _ = resident.chain.load()
-        return Occupant(
-            resident.name,
-            max(resident.needs_bytes, resident.memory_bytes()),
-            bool(self._users[resident.name] or queued or running)
-            or (resident.name == OWN and not resident.chain.ready),
-            resident.used_at,
-            resident.keep_s,
-            is_fixed=resident.name == OWN and not self._settings.unload_idle_s,
-        )
-
-    async def _let_leave(self) -> None:
-        """Unload whose time is over, and whom the PC has no memory for, for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            occupants = self._occupants()
-            for name in expired(occupants, loop.time()):
-                await self._drop_idle(name, "nobody asked for it of late")
-            others = [one for one in occupants if one.name != OWN]
-            if others and (first := relief(others, self._available_bytes(), RESERVE_BYTES)) is not None:
-                await self._drop_idle(first, "this PC runs out of memory", whatever_its_time=True)
-            await self._until_next(others)
-
-    async def _until_next(self, others: Sequence[Occupant]) -> None:
-        self._wake.clear()
-        end = next_end(self._occupants())
-        wait_s = None if end is None else max(0.01, end - asyncio.get_running_loop().time())
-        if others:
-            wait_s = min(LOOK_S, wait_s) if wait_s is not None else LOOK_S
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._wake.wait()
-
-    async def _drop_idle(self, name: str, why: str, *, whatever_its_time: bool = False) -> None:
-        async with self._one_at_a_time:
-            resident = self._here.get(name)
-            if resident is None:
-                return
-            now, occupant = asyncio.get_running_loop().time(), self._occupant(resident)
-            if occupant.may_leave and (whatever_its_time or expired([occupant], now)):
-                await self._drop(name, why)
-
-    async def _drop(self, name: str, why: str) -> None:
-        if not name:
-            self.infos()  # remembered for while it is away
-        resident = self._here.pop(name)
-        _log.info("model %s is unloaded: %s", name or "own", why)
-        await resident.chain.stop()
+    def _leaving(self, resident: Resident) -> None:
+        if resident.name == OWN:
+            self._last_infos = resident.chain.infos() or self._last_infos
 
     async def _watch_own(self, own: Resident) -> None:
         """Note how long each own engine takes to load, until each is loaded or said why not."""
@@ -403,14 +292,4 @@ class Residency:
                 now = asyncio.get_running_loop().time()
                 self.load_s.setdefault((info.engine, info.model), now - began)
             seen = len({engine.name for engine in own.chain.engines if engine.info() is not None} | set(self.reasons))
-            await asyncio.sleep(_STEP_S / 4)  # an engine tells nobody that it is ready
-
-
-async def _until_ready(chain: EngineChain, name: str) -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + LOAD_S
-    while not await chain.wait_ready(_STEP_S):
-        if reasons := chain.reasons:
-            raise EngineUnavailable(f"model {name or 'own'!r} cannot be loaded: {'; '.join(reasons.values())}")
-        if loop.time() > until:
-            raise EngineUnavailable(f"model {name or 'own'!r} was not loaded within {LOAD_S:.0f} s")
+            await asyncio.sleep(_LOOK_S)  # an engine tells nobody that it is ready

@@ -71,13 +71,6 @@ class Shelf:
             return None
         return Entry(name, "", path, True, CatalogModel(name=name)) if path.is_file() else None
 
-    def by_sha256(self, sha256: str) -> Entry | None:
-        """Return a model whose file is known to have that hash."""
-        for entry in self.entries():
-            if entry.path is not None and self.store.known_sha256(entry.path) == sha256:
-                return entry
-        return None
-
     def verified(self, name: str) -> Path:
         """Return a model's file, checked (rule 3); raises `NotFound`, `InvalidInput`, `StorageError`. Blocks."""
         entry = self.entry(name)

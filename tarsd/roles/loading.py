@@ -23,7 +23,7 @@ import msgspec
 from tarsd.calls import PullItem, PullRequest
 from tarsd.config import Engine
 from tarsd.engines import base
-from tarsd.engines.residency import Loadable
+from tarsd.engines.resident import Loadable
 from tarsd.errors import InvalidInput, NotFound, Overloaded, StorageError, TarsdError, Unavailable
 from tarsd.models.shelf import Entry, Shelf
 from tarsd.wire import MIB

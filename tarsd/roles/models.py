@@ -185,7 +185,7 @@ class Models(Role):
         first = residency.info() == info
         return _changed(
             known,
-            state="loaded",
+            state="loaded" if residency.engines() else "present",
             engine=info.engine,
             context_tokens=info.context_tokens,
             architecture=info.architecture or known.architecture,

@@ -14,9 +14,11 @@ import pytest
 from tarsd import calls, config
 from tarsd.engines import chain as chain_module
 from tarsd.engines import keeper as keeper_module
+from tarsd.engines import occupancy
 from tarsd.engines import residency as residency_module
 from tarsd.engines.chain import EngineChain
-from tarsd.engines.residency import Loadable, Residency
+from tarsd.engines.residency import Residency
+from tarsd.engines.resident import Loadable
 from tarsd.errors import EngineUnavailable, Overloaded
 from tarsd.wire import MIB
 from tarsd.workers.backoff import Backoff
@@ -254,11 +256,11 @@ async def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again_when_as
 
 
 async def test_low_memory_of_the_pc_unloads_what_is_idle(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residency_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(occupancy, "LOOK_S", 0.01)
     home = await start()
     await ask(home, "small", keep_alive_s=-1.0)
     await ask(home, "other")
-    home.available = residency_module.RESERVE_BYTES - 1
+    home.available = occupancy.RESERVE_BYTES - 1
     await until(lambda: here(home) == set())
     assert home.residency is not None
     assert home.residency.ready

@@ -42,15 +42,6 @@ def test_a_file_on_this_pc_is_used_where_it_is(tmp_path: Path) -> None:
     assert (entry.path, entry.is_ours) == (tmp_path / "mine.gguf", False)
 
 
-def test_a_file_is_found_by_its_hash_once_that_is_known(tmp_path: Path) -> None:
-    known = shelf(tmp_path)
-    assert known.by_sha256(sha256(DATA)) is None
-    known.store.sha256_of(tmp_path / "bundled.gguf")
-    found = known.by_sha256(sha256(DATA))
-    assert found is not None
-    assert found.name == "bundled"
-
-
 def test_a_file_of_the_store_with_another_hash_than_the_catalogs_is_moved_aside(tmp_path: Path) -> None:
     known = shelf(tmp_path, CatalogModel(name="far", source="hf:a/b/far.gguf", sha256="0" * 64))
     (tmp_path / "models").mkdir()

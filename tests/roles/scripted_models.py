@@ -14,7 +14,8 @@ from tarsd import config
 from tarsd.engines import chain as chain_module
 from tarsd.engines import keeper as keeper_module
 from tarsd.engines.chain import EngineChain
-from tarsd.engines.residency import Loadable, Residency
+from tarsd.engines.residency import Residency
+from tarsd.engines.resident import Loadable
 from tarsd.workers.backoff import Backoff
 from tests.engines.scripted_engine import SCRIPTS
 

@@ -20,7 +20,7 @@ from tarsd.gossip.member import Member, State
 from tarsd.models.shelf import Shelf
 from tarsd.models.store import FREE_BYTES, ModelStore, Promise
 from tarsd.names import NodeId, Zone
-from tarsd.roles import fetching
+from tarsd.roles import pull as pull_module
 from tarsd.roles.base import Services
 from tarsd.roles.fetching import Pulls
 from tarsd.workers.backoff import Backoff
@@ -167,7 +167,7 @@ async def test_a_source_that_comes_back_goes_on_giving(home: Any) -> None:
 
 
 async def test_patience_ends(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(pull_module, "PATIENCE_S", 0.1)
     peers = ScriptedPeers(a=DATA)
     peers.breaks[NodeId("a" * 8)] = [500_000] + [0] * 1000
     node = home(peers, peer("a"))

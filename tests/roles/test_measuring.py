@@ -13,7 +13,8 @@ import pytest
 
 from tarsd import calls, config
 from tarsd.calls import MeasureItem, MeasureRequest, Speed
-from tarsd.engines.residency import Loadable, Residency
+from tarsd.engines.residency import Residency
+from tarsd.engines.resident import Loadable
 from tarsd.errors import EngineUnavailable, NotFound, Overloaded
 from tarsd.models.speeds import SpeedBook
 from tarsd.roles import measuring
