@@ -30,7 +30,6 @@ from tarsd.models.hub import Hub
 from tarsd.models.shelf import Shelf
 from tarsd.models.sources import check_sha256, hub_file, is_hub
 from tarsd.models.store import Promise
-from tarsd.names import Zone
 from tarsd.roles.base import Services
 from tarsd.workers.backoff import Backoff
 
@@ -59,7 +58,7 @@ class Pull:
         self._told_at = 0.0
         self._expected = ""  # the SHA-256 that it must have, "" = whatever the first one says
         self._hands: set[str] = set()  # whose bytes the part is made of
-        self._got_at = 0.0  # when bytes came last, in this pull
+        self._got_at = float("-inf")  # when bytes came last, in this pull
         self._wrong = 0
         self.task = asyncio.create_task(self._run(), name=f"pull {request.name}")
 
@@ -164,7 +163,7 @@ class Pull:
         able = [
             member
             for member in self._services.members()
-            if member.routable and not member.is_self and member.zone is Zone.CORE
+            if member.routable and not member.is_self
             if calls.MODEL_FILE.name in member.capabilities
         ]
         return sorted(able, key=lambda member: (member.hold_s, member.load.running if member.load else 0, member.name))
@@ -175,7 +174,7 @@ class Pull:
             self._wrong += 1
             return True
         passing = not failures or any(isinstance(error, Unavailable) for error in failures)
-        return passing and self._got_at > 0 and time.monotonic() - self._got_at < PATIENCE_S
+        return passing and time.monotonic() - self._got_at < PATIENCE_S
 
     # --- from a peer --------------------------------------------------------------------------------------------
 

@@ -253,6 +253,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again_when_as
     SCRIPTS["llama_cpp"].starts.clear()
     assert text_of(await ask(home, "small")) == "ok"
     assert home.residency.state_of("small") == ("loaded", "")
+    assert home.residency.reasons == {}
 
 
 async def test_low_memory_of_the_pc_unloads_what_is_idle(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

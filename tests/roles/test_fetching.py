@@ -43,6 +43,8 @@ class ScriptedPeers:
         self.breaks: dict[NodeId, list[int]] = {}
         self.asked: list[tuple[str, str, int]] = []  # node, SHA-256 or name, offset
         self.lies: dict[NodeId, str] = {}
+        self.deaf: set[NodeId] = set()  # send what they have, whatever is asked for
+        self.ends: dict[NodeId, int] = {}  # end the next answer so early, as if it were whole
         self.gate: asyncio.Event | None = None
 
     async def call(
@@ -52,7 +54,7 @@ class ScriptedPeers:
         self.asked.append((expected[0], request.sha256 or request.name, request.offset))
         data = self.files[expected]
         told = self.lies.get(expected) or sha256(data)
-        if request.sha256 and request.sha256 != told:
+        if request.sha256 and request.sha256 != told and expected not in self.deaf:
             raise NotFound("another file")
         if self.gate is not None:
             await self.gate.wait()
@@ -62,6 +64,9 @@ class ScriptedPeers:
         for start in range(request.offset, len(data), size):
             if sent >= most:
                 raise PeerLost("it was killed")
+            if sent >= self.ends.get(expected, len(data)):
+                del self.ends[expected]
+                return
             piece = data[start : start + size]
             sent += len(piece)
             yield ModelFileItem(piece, len(data) if start == request.offset else 0, told)
@@ -225,6 +230,30 @@ async def test_a_file_of_several_hands_that_is_wrong_is_fetched_once_more_from_t
         part.write(b"x" * 1000)
     assert (await node.pull()).stage == "done"
     assert [offset for _, _, offset in peers.asked] == [1000, 0]
+
+
+async def test_another_file_than_the_one_asked_for_is_not_taken(home: Any) -> None:
+    peers = ScriptedPeers(a=OTHER)
+    peers.deaf = {NodeId("a" * 8)}
+    node = home(peers, peer("a"), catalog=(CatalogModel(name="m", sha256=sha256(DATA)),))
+    assert "another file" in (await node.pull()).reason
+    assert node.store.names() == []
+
+
+async def test_a_part_that_is_whole_and_wrong_is_fetched_anew(home: Any) -> None:
+    peers = ScriptedPeers(a=DATA)
+    node = home(peers, peer("a"))
+    with node.store.open_part("m", Promise(sha256(DATA), len(DATA))) as part:
+        part.write(b"x" * len(DATA))
+    assert (await node.pull()).stage == "done"
+    assert [offset for _, _, offset in peers.asked] == [0]
+
+
+async def test_an_answer_that_ends_early_is_gone_on_with(home: Any) -> None:
+    peers = ScriptedPeers(a=DATA)
+    peers.ends[NodeId("a" * 8)] = 1_000_000
+    assert (await home(peers, peer("a")).pull()).stage == "done"
+    assert [offset for _, _, offset in peers.asked] == [0, 4 << 18]
 
 
 async def test_the_catalogs_hash_is_what_counts(home: Any) -> None:

@@ -155,6 +155,15 @@ async def test_only_what_tarsd_fetched_is_deleted(role: ModelsRole, tmp_path: Pa
         await one(remove, RemoveModelRequest("nobody"))
 
 
+async def test_a_model_that_is_being_fetched_is_not_removed(role: ModelsRole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(role.pulls, "state_of", lambda name: PullItem(name, "fetching", 3, 9))
+    with pytest.raises(NotAllowed, match="being fetched"):
+        await one(role.handlers()[calls.REMOVE_MODEL.name], RemoveModelRequest("pulled"))
+    assert "pulled" in role.shelf.store.names()
+    model = (await listed(role))["pulled"]
+    assert (model.state, model.reason) == ("pulling", "fetching 3 of 9 bytes")
+
+
 async def test_a_model_is_unloaded_before_it_is_deleted(role: ModelsRole) -> None:
     assert role._residency is not None
     request = calls.ChatRequest([calls.Message("user", "hi")], model="pulled")
