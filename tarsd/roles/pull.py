@@ -115,7 +115,8 @@ class Pull:
                 except StorageError:
                     raise  # rule 4
                 except TarsdError as error:
-                    failures.append(type(error)(f"{origin}: {error}"))
+                    said = str(error)
+                    failures.append(type(error)(said if said.startswith(origin) else f"{origin}: {said}"))
             if not self._is_patient(failures):
                 raise _all_of(failures)
             self._tell(stage="asking", origin="", reason=str(failures[-1]) if failures else "nobody is there")
