@@ -40,9 +40,10 @@ Build = Callable[[Sequence[config.Engine]], EngineChain]
 class Residency:
     """What the role `cognitive` generates with.
 
-    `own`: the engines of [cognitive]; `own_bytes`: what they will take. `find` says how to load a model by its name,
-    None for one that is unknown here; it may raise a `TarsdError` where it is known and cannot be used, and is called
-    in a thread. `fetch` yields while a model's file is being brought here, and returns at once where it is.
+    `own`: the engines of [cognitive]; `own_bytes`: what they will take; `own_names`: by which they are asked for too.
+    `find` says how to load a model by its name, None for one that is unknown here; it may raise a `TarsdError` where it
+    is known and cannot be used, and is called in a thread. `fetch` yields while a model's file is being brought here,
+    and returns at once where it is.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Residency:
         find: Callable[[str], Loadable | None],
         *,
         own_bytes: int = 0,
+        own_names: Sequence[str] = (),
         fetch: Callable[[str], AsyncGenerator[None, None]] | None = None,
         total_bytes: Callable[[], int] = lambda: int(psutil.virtual_memory().total),
         available_bytes: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
@@ -70,6 +72,7 @@ class Residency:
         self._failed: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._last_infos: list[EngineInfo] = []  # of the own engines, for while they are unloaded
+        self._also_own = frozenset(own_names)
         self._own_names: set[str] = set()
         self.load_s: dict[tuple[str, str], float] = {}  # (engine, model): how long its last load took
 
@@ -264,7 +267,7 @@ class Residency:
     async def _started(self, name: str, settings: Sequence[config.Engine], needs: int, keep_s: float) -> Resident:
         resident = Resident(name, self._build(settings), needs, keep_s, asyncio.get_running_loop().time())
         if not name:
-            self._own_names = {engine.name for engine in resident.chain.engines}
+            self._own_names = {engine.name for engine in resident.chain.engines} | self._also_own
         await resident.chain.start()
         return resident
 

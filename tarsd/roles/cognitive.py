@@ -73,6 +73,7 @@ class Cognitive(Role):
             ),
             self._loading.find,
             own_bytes=own.needs_bytes,
+            own_names=own.names,
             fetch=self._loading.fetch,
         )
         self._models = Models(services, shelf, self._residency, self._speeds)

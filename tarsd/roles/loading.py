@@ -38,10 +38,11 @@ FIRST_AGAIN_S, MOST_AGAIN_S = 5.0, 300.0
 
 
 class Own(NamedTuple):
-    """The engines of [cognitive] as they are started, what they need, and which of their models are absent."""
+    """The engines of [cognitive] as they are started, what they need, and their models' names in the catalog."""
 
     engines: tuple[Engine, ...]
     needs_bytes: int
+    names: tuple[str, ...]
     absent: tuple[str, ...]
 
 
@@ -60,7 +61,7 @@ class Loading:
     def own(self, engines: Sequence[Engine]) -> Own:
         """Return the own engines with the names of the catalog replaced by their files (rule 1)."""
         chosen: list[Engine] = []
-        needs, absent = 0, []
+        needs, names, absent = 0, list[str](), list[str]()
         for engine in engines:
             if engine.kind != "llama_cpp":
                 chosen.append(engine)
@@ -69,11 +70,12 @@ class Loading:
             path = entry.path if entry is not None else Path(engine.model).expanduser()
             if entry is not None and engine.model:
                 engine = msgspec.structs.replace(engine, model=str(path or self._shelf.store.path_of(entry.name)))
+                names.append(entry.name)
                 if path is None and entry.is_ours:
                     absent.append(entry.name)
             needs += self._needs(path, engine)
             chosen.append(engine)
-        return Own(tuple(chosen), needs, tuple(absent))
+        return Own(tuple(chosen), needs, tuple(names), tuple(absent))
 
     def find(self, name: str) -> Loadable | None:
         """Return how to load a model by its name; None for an unknown one. Blocks.

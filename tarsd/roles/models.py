@@ -37,7 +37,7 @@ from tarsd.engines.base import EngineInfo
 from tarsd.engines.residency import Residency
 from tarsd.errors import EngineUnavailable, InvalidInput, NotAllowed, NotFound, StorageError
 from tarsd.models.shelf import Entry, Shelf
-from tarsd.models.sources import check_sha256
+from tarsd.models.sources import check_sha256, name_of
 from tarsd.models.speeds import SpeedBook
 from tarsd.names import Capability
 from tarsd.roles.base import Attributes, Role, Services
@@ -172,12 +172,11 @@ class Models(Role):
     async def models(self) -> list[Model]:
         """Return every model that is here or could be, the own ones first."""
         assert self._residency is not None
-        infos, found = self._residency.infos(), list[Model]()
-        for info in infos:
-            entry = self.shelf.entry(info.model) if info.engine == "llama_cpp" else None
-            found.append(await self._own(info, entry, self._residency))
-        own = {model.name for model in found if model.engine == "llama_cpp"}
-        entries = await asyncio.to_thread(self.shelf.entries)
+        entries, found, own = await asyncio.to_thread(self.shelf.entries), list[Model](), set[str]()
+        for info in self._residency.infos():
+            same = [entry for entry in entries if info.engine == "llama_cpp" and info.model in _names_of(entry)]
+            own |= {entry.name for entry in same}
+            found.append(await self._own(info, same[0] if same else None, self._residency))
         return found + [await self._on_demand(entry, self._residency) for entry in entries if entry.name not in own]
 
     async def _own(self, info: EngineInfo, entry: Entry | None, residency: Residency) -> Model:
@@ -185,6 +184,7 @@ class Models(Role):
         first = residency.info() == info
         return _changed(
             known,
+            name=info.model,
             state="loaded" if residency.engines() else "present",
             engine=info.engine,
             context_tokens=info.context_tokens,
@@ -257,6 +257,11 @@ def names_on_demand(entries: Sequence[Entry], own: Sequence[str], most_bytes: in
             break
         names.append(entry.name)
     return names
+
+
+def _names_of(entry: Entry) -> set[str]:
+    """Return what a model is called in the catalog, and by an engine that has loaded its file."""
+    return {entry.name, name_of(entry.path)} if entry.path is not None else {entry.name}
 
 
 def _changed(model: Model, **changes: Any) -> Model:

@@ -30,7 +30,9 @@ from tests.engines.scripted_engine import SCRIPTS, Script, ScriptedEngine
 class Home:
     """A residency over scripted engines, and what the test says of the PC."""
 
-    sizes: dict[str, int] = field(default_factory=lambda: {"small": 10 * MIB, "other": 10 * MIB, "third": 10 * MIB})
+    sizes: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("small", "other", "third", "nice-name"), 10 * MIB)
+    )
     available: int = 1 << 40
     found: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
@@ -80,6 +82,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., 
             chain,
             home.find,
             own_bytes=own_bytes,
+            own_names=["nice-name"],
             fetch=fetch,
             total_bytes=lambda: 100 * MIB,
             available_bytes=lambda: home.available,
@@ -122,7 +125,7 @@ async def test_a_model_is_loaded_when_it_is_named_and_says_its_own_name(start: A
     assert home.loads == ["", "small"]
 
 
-@pytest.mark.parametrize("model", ["", "llama_cpp", "llama_cpp-model", "nobody-knows-it"])
+@pytest.mark.parametrize("model", ["", "llama_cpp", "llama_cpp-model", "nobody-knows-it", "nice-name"])
 async def test_what_names_no_model_of_its_own_is_for_the_nodes_own_engines(start: Any, model: str) -> None:
     home = await start()
     items = await ask(home, model)

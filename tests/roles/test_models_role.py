@@ -183,6 +183,15 @@ async def test_the_model_of_cognitive_is_not_removed(tmp_path: Path) -> None:
     assert Shelf(config, None).store.names() == ["llama_cpp-model"]
 
 
+async def test_the_model_of_cognitive_is_told_once_though_the_catalog_calls_it_otherwise(tmp_path: Path) -> None:
+    path = put(tmp_path, "llama_cpp-model")
+    config = config_with(tmp_path, CatalogModel(name="nice-name", source=str(path)))
+    async with running() as residency:
+        models = await listed(ModelsRole(services(config), Shelf(config, None), residency))
+    assert {name: model.state for name, model in models.items()} == {"llama_cpp-model": "loaded"}
+    assert models["llama_cpp-model"].size_bytes == len(DATA)
+
+
 def test_a_node_without_models_of_its_own_only_gives_what_it_has(tmp_path: Path) -> None:
     config = config_with(tmp_path)
     role = ModelsRole(services(config), Shelf(config, None))
@@ -223,7 +232,7 @@ def test_an_own_engine_may_name_a_model_of_the_catalog(tmp_path: Path) -> None:
         ]
     )
     assert [engine.model for engine in found.engines] == [str(mine), str(tmp_path / "models" / "far.gguf"), "x"]
-    assert found.absent == ("far",)
+    assert (found.names, found.absent) == (("mine", "far"), ("far",))
     assert found.needs_bytes == len(DATA) + OVERHEAD_BYTES
 
 
