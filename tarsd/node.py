@@ -43,6 +43,7 @@ from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
 from tarsd.roles.keeper import Keeper
+from tarsd.roles.models import Models
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
@@ -201,6 +202,8 @@ class Node:
         self.trust = Trust(services, certified=self.gossip.certified, rotate_keys=self.gossip.rotate_keys)
         self._roles.append(self.trust)
         if self.identity.zone is Zone.CORE:
+            if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
+                self._roles.append(Models(services))
             keeper = Keeper(
                 services, self.account.parts, self.supervisor.problems, self._nightly_runner(services), self._passes
             )

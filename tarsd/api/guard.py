@@ -9,7 +9,7 @@ Rules
    node was lost.
 3. Where the API listens beyond loopback, everything but the page itself, signing in and /healthz needs a token. The
    chat opens to a pass too, which a member gave to one of its own sessions, unless that member was revoked since.
-4. Invite, nightly, revoke and rotate need the admin token, everywhere.
+4. Invite, nightly, revoke, rotate, and what changes or measures models need the admin token, everywhere.
 5. Tokens are compared in constant time and never taken from a URL, where logs and histories would keep them.
 
 The page signs in once: its cookie holds a key derived from the token, so the token itself is not kept by a browser.
@@ -33,7 +33,9 @@ from tarsd.gossip.member import State
 
 COOKIE = "tarsd_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ADMIN_PATHS = frozenset({"/api/invite", "/api/nightly", "/api/revoke", "/api/rotate"})
+ADMIN_PATHS = frozenset(
+    {"/api/invite", "/api/nightly", "/api/revoke", "/api/rotate", "/api/pull", "/api/delete", "/api/measure"}
+)
 OPEN_PATHS = frozenset({"/", "/healthz", "/api/session"})
 CHAT_PATH = "/ws"
 MAX_PASSES = 4  # shown at once

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tarsd.api import documents, openai_routes, page_files, trust, watching, ws
+from tarsd.api import documents, models, openai_routes, page_files, trust, watching, ws
 from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
 
@@ -15,7 +15,7 @@ from tarsd.api.services import SERVICES
 def entries() -> list[dict[str, str]]:
     """Return each route with its handler's own words."""
     listed: list[dict[str, str]] = []
-    for module in (ws, openai_routes, documents, watching, trust, page_files):
+    for module in (ws, openai_routes, documents, watching, trust, models, page_files):
         for route in module.routes():
             about = inspect.getdoc(route.handler) or ""
             listed.append({"method": route.method, "path": route.path, "about": about})

@@ -5,6 +5,7 @@
     POST /api/documents         take in a document      GET  /api/jobs, /api/search
     GET  /api/members, /api/status                      POST /api/nightly, /api/invite (admin token)
     POST /api/revoke, /api/rotate (admin token)
+    GET  /api/models            models of all nodes     POST /api/pull, /api/measure, DELETE /api/delete (admin token)
     GET  /metrics, /healthz     for machines            GET  /api                     this, in full
 
 Who may come in is decided by `guard`, how errors are told by `replies`. A client that leaves cancels its work.
@@ -21,7 +22,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import documents, manual, openai_routes, page_files, trust, watching, ws
+from tarsd.api import documents, manual, models, openai_routes, page_files, trust, watching, ws
 from tarsd.api.guard import add_security_headers, guard
 from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
@@ -130,7 +131,7 @@ class ApiServer:
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (ws, openai_routes, documents, watching, trust, page_files, manual):
+        for module in (ws, openai_routes, documents, watching, trust, models, page_files, manual):
             app.add_routes(module.routes())
         return app
 

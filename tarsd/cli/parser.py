@@ -55,7 +55,13 @@ def build_parser() -> Parser:
     _add_common(common, top=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     adder = _Adder(commands, common)
-    for add in (_add_cluster_commands, _add_people_commands, _add_watching_commands, _add_config_commands):
+    for add in (
+        _add_cluster_commands,
+        _add_people_commands,
+        _add_model_commands,
+        _add_watching_commands,
+        _add_config_commands,
+    ):
         add(adder)
     return parser
 
@@ -193,6 +199,49 @@ def _add_people_commands(add: _Adder) -> None:
     )
     search.add_argument("query", nargs="+", metavar="WORDS", help="what to look for")
     search.add_argument("--limit", type=int, default=6, metavar="N", help="at most so many (default: 6)")
+
+
+def _add_model_commands(add: _Adder) -> None:
+    models = add(
+        "models",
+        "models:usage",
+        "Show the models of all PCs, take one in, remove one. A model comes from a PC that has it, else from the "
+        "internet. Changing something needs the right to read admin.token in the data folder.",
+        "tarsd models\ntarsd models pull hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf\n"
+        "tarsd models pull NAME --node pc2\ntarsd models rm NAME\ntarsd models bench NAME",
+    )
+    parts = models.add_subparsers(metavar="list|pull|rm|bench")
+    add.part(parts, "list", "list the models of all PCs").set_defaults(command="models:list_models")
+    pull = add.part(parts, "pull", "take a model in; interrupted, it goes on where it was")
+    pull.set_defaults(command="models:pull")
+    pull.add_argument(
+        "model", metavar="MODEL", help="a name of the catalog or of a peer, or hf:OWNER/REPOSITORY/FILE.gguf"
+    )
+    pull.add_argument("--sha256", default="", metavar="HASH", help="what the file must be")
+    remove = add.part(parts, "rm", "unload a model and delete its file, if tarsd fetched it")
+    remove.set_defaults(command="models:remove")
+    remove.add_argument("model", metavar="MODEL", help="its name, as `tarsd models` shows it")
+    remove.add_argument("--yes", action="store_true", help="do not ask first")
+    measure = add.part(parts, "bench", "measure models, as `tarsd bench` does")
+    _add_bench_arguments(measure)
+    for part in (pull, remove):
+        part.add_argument("--node", default="", metavar="NAME", help="the PC that is to do it (default: this one)")
+    bench = add(
+        "bench",
+        "bench:bench",
+        "Measure how fast this PC's engines and models are, by running them: load time, first token, tokens per "
+        "second of prompt and answer, several answers at once, memory. People go first; the figures are kept and told "
+        "to the other PCs. Needs the right to read admin.token in the data folder.",
+        "tarsd bench\ntarsd bench --quick\ntarsd bench NAME --node pc2",
+    )
+    _add_bench_arguments(bench)
+
+
+def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="bench:bench")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="only these (default: every engine of the config)")
+    parser.add_argument("--quick", action="store_true", help="one short round each")
+    parser.add_argument("--node", default="", metavar="NAME", help="the PC that is measured (default: this one)")
 
 
 def _add_watching_commands(add: _Adder) -> None:

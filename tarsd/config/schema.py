@@ -103,6 +103,8 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     slots: Annotated[int, Meta(ge=0, le=64)] = 0
     # tokens that all answers and warm conversations hold together; 0 = context_tokens
     cache_tokens: Annotated[int, Meta(ge=0, le=16_777_216)] = 0
+    # memory for the state of conversations that were pushed out of the cache
+    warm_mib: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
     # private memory of the worker, beyond which it is replaced; 0 = no bound
     memory_mib: Annotated[int, Meta(ge=0)] = 0
 
@@ -120,6 +122,7 @@ class CatalogModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     gpu_layers: Annotated[int, Meta(ge=-2)] = -2
     slots: Annotated[int, Meta(ge=0, le=64)] = 0
     cache_tokens: Annotated[int, Meta(ge=0, le=16_777_216)] = 0
+    warm_mib: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
 
 
 class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -133,8 +136,6 @@ class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     unload_idle_s: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
     # what all loaded models may take together; 0 = 60 % of this PC's memory
     memory_mib: Annotated[int, Meta(ge=0)] = 0
-    # memory for the state of conversations that were pushed out of a model's cache, for each model
-    warm_mib: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
     # where "hf:" models come from; "" = never from the internet
     hub: str = "https://huggingface.co"
     hub_token_file: Path | None = None

@@ -49,6 +49,7 @@ class LlamaCppEngine(WorkerChatEngine):
             self.settings.gpu_layers if self._has_gpu() else 0,
             self.at_once(),
             self.settings.cache_tokens,
+            self.settings.warm_mib,
         )
 
     def at_once(self) -> int:

@@ -1,4 +1,4 @@
-"""The role `cognitive`: runs the language model and keeps the conversations.
+"""The role `cognitive`: runs the language models and keeps the conversations.
 
 Rules
 1. `chat` and `summarize` are advertised only while an engine can serve them.
@@ -8,6 +8,7 @@ Rules
    than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
 5. An answer that was resumed may be told by two hosts; the exchange counts once. While both ask for it, the newer
    request is served: the older one's reader is gone, and would hold the model.
+6. Models that are loaded by name, their files and their speed: see `loading`, `models` and `measuring`.
 """
 
 from __future__ import annotations
@@ -31,36 +32,59 @@ from tarsd.calls import (
 )
 from tarsd.dispatch.newest import Newest
 from tarsd.engines.chain import EngineChain
+from tarsd.engines.residency import Residency
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.conversations import Conversation, Conversations
 from tarsd.memory.extractive import summarize as extract
+from tarsd.models.speeds import SpeedBook
 from tarsd.names import Capability
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 from tarsd.roles.base import Attributes, Role, RoleLoad, Services, WorkerView
+from tarsd.roles.loading import Loading
+from tarsd.roles.measuring import Measurer
+from tarsd.roles.models import Models, names_on_demand, shelf_of
 from tarsd.rpc import CallContext, Handler
 
 SUMMARY_WORDS = 120
 MAX_WAITING_FOLDS = 4
 FOLD_S = 15.0  # people may keep the model busy; then the summary is extracted rather than put off and off
 MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
+TOLD_NAMES_BYTES = 640  # of models on demand; a fact of gossip has 1 KiB, and other attributes are in it too
 
 
 class Cognitive(Role):
-    """Offers `chat`, `summarize`, `remember` and `recall`."""
+    """Offers `chat`, `summarize`, `remember`, `recall`, `measure`, and what `Models` offers."""
 
     name = "cognitive"
 
     def __init__(self, services: Services) -> None:
         settings = services.config.cognitive
         self._services = services
-        self._chain = EngineChain(
-            settings.engines,
-            queue=settings.queue,
-            max_tokens=settings.max_tokens,
-            before_load=services.before_load,
-            changed=services.changed,
+        shelf = shelf_of(services)
+        self._speeds = SpeedBook(services.config.node.data_dir)
+        self._loading = Loading(shelf)
+        own = self._loading.own(settings.engines)
+        self._residency = Residency(
+            own.engines,
+            services.config.models,
+            lambda engines: EngineChain(
+                engines,
+                queue=settings.queue,
+                max_tokens=settings.max_tokens,
+                before_load=services.before_load,
+                changed=services.changed,
+            ),
+            self._loading.find,
+            own_bytes=own.needs_bytes,
+            own_names=own.names,
+            fetch=self._loading.fetch,
         )
+        self._models = Models(services, shelf, self._residency, self._speeds)
+        self._loading.follow = self._models.pulls.follow
+        self._measurer = Measurer(self._residency, self._speeds, self._loading.threads_of)
+        self._bring = own.absent
+        self._tasks: list[asyncio.Task[None]] = []
         self._conversations = Conversations(settings.conversations)
         self._given: Newest[ChatItem] = Newest()
         self._folding = asyncio.Lock()
@@ -73,62 +97,89 @@ class Cognitive(Role):
             calls.SUMMARIZE.name: self._summarize,
             calls.REMEMBER.name: self._remember,
             calls.RECALL.name: self._recall,
+            calls.MEASURE.name: self._measure,
+            **self._models.handlers(),
         }
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        kept: dict[Capability, Attributes] = {calls.REMEMBER.name: {}, calls.RECALL.name: {}}
-        info = self._chain.info()
-        if info is None or not self._chain.ready:
-            return kept
-        attributes: Attributes = {
+        offered: dict[Capability, Attributes] = {calls.REMEMBER.name: {}, calls.RECALL.name: {}, calls.MEASURE.name: {}}
+        offered |= self._models.adverts()
+        info = self._residency.info()
+        if info is None or not self._residency.ready:
+            return offered
+        own = [each.model for each in self._residency.infos()]
+        chat: dict[str, str | int | float | bool | list[str]] = {
             "engine": info.engine,
             "model": info.model,
             "context_tokens": info.context_tokens,
             "slots": info.slots,
             "max_tokens": self._services.config.cognitive.max_tokens,
+            "models": names_on_demand(self._models.of_late(), own, TOLD_NAMES_BYTES),
         }
-        return kept | {calls.CHAT.name: attributes, calls.SUMMARIZE.name: {}}
+        if (speed := self._speeds.of(info.engine, info.model)) is not None:
+            chat |= {"speed": speed.tokens_per_s, "together": speed.together_tokens_per_s}
+        return offered | {calls.CHAT.name: chat, calls.SUMMARIZE.name: {}}
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
-        await self._chain.start()
+        await self._residency.start()
+        for name, work in (
+            ("bring models", self._loading.bring(self._bring)),
+            ("measure once", self._measurer.measure_what_is_new()),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
 
     async def stop(self) -> None:
         """See `Role`."""
-        await self._chain.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._models.stop()
+        await self._residency.stop()
 
     def problems(self) -> list[str]:
         """See `Role`; an engine that cannot work is degraded service, which a restart of the daemon would not mend."""
-        return ["cognitive: the task that keeps an engine ended"] if self._chain.ended() else []
+        return ["cognitive: the task that keeps an engine ended"] if self._residency.ended() else []
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""
-        info = self._chain.info()
+        info = self._residency.info()
         return {
-            "ready": self._chain.ready,
+            "ready": self._residency.ready,
             "engine": info.engine if info else "",
             "model": info.model if info else "",
-            "reasons": self._chain.reasons,
-            "circuits": self._chain.circuits,
+            "on_demand": sorted(self._residency.loaded()),
+            "reasons": self._residency.reasons,
+            "circuits": self._residency.circuits,
             "load": self.load()._asdict(),
             "conversations": len(self._conversations),
         }
 
     def workers(self) -> Mapping[str, WorkerView]:
         """See `Role`."""
-        found = {engine.name: getattr(engine, "worker", None) for engine in self._chain.engines}
-        return {name: worker for name, worker in found.items() if worker is not None}
+        return self._residency.workers()
 
     def load(self) -> RoleLoad:
-        """See `Role`."""
-        return RoleLoad(*self._chain.load(), self._chain.slots)
+        """See `Role`; before anybody was answered the speed is the one that was measured."""
+        queued, running, of_late = self._residency.load()
+        info = self._residency.info()
+        speed = self._speeds.of(info.engine, info.model) if info is not None else None
+        of_late = of_late or (speed.tokens_per_s if speed is not None else 0.0)
+        return RoleLoad(queued, running, of_late, self._residency.slots)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:
             raise InvalidInput("messages: empty")
-        answer = self._chain.generate(request, context.headers.deadline_s)
+        answer = self._residency.generate(request, context.headers.deadline_s)
         async with aclosing(self._given.give(request.answer, answer)) as items:
+            async for item in items:
+                yield item
+
+    async def _measure(
+        self, request: calls.MeasureRequest, context: CallContext
+    ) -> AsyncGenerator[calls.MeasureItem, None]:
+        async with aclosing(self._measurer.measure(request)) as items:
             async for item in items:
                 yield item
 
@@ -172,7 +223,7 @@ class Cognitive(Role):
             background=True,
         )
         try:
-            async with aclosing(self._chain.generate(request, deadline_s)) as items:
+            async with aclosing(self._residency.generate(request, deadline_s)) as items:
                 pieces = [item.text async for item in items]
         except (Unavailable, DeadlineExceeded, InvalidInput):
             return SummarizeItem(extract(text, max_words), "extractive")

@@ -122,7 +122,7 @@ async def engine(url: str) -> AsyncIterator[OpenAIEngine]:
 async def test_the_request_says_all_that_was_asked(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
     items = await answer(engine, question(max_tokens=9, temperature=0.3, top_p=0.8, seed=4, stop=["###"]))
     assert [item.text for item in items] == ["The", " sky", " is", " blue.", ""]
-    assert items[-1].usage == calls.Usage(11, 4)
+    assert items[-1].usage == calls.Usage(11, 4, 5)
     asked = fake.asked[0]
     assert (
         asked | {"model": "big", "max_tokens": 9, "temperature": 0.3, "top_p": 0.8, "seed": 4, "stop": ["###"]} == asked
