@@ -34,6 +34,7 @@ class Extra(msgspec.Struct, omit_defaults=True):
     model: str = ""
     degraded: list[str] = []
     trace: str = ""
+    dropped_messages: int = 0  # the oldest ones, left out so that the rest fits the model's context
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Piece(msgspec.Struct, frozen=True):
     queue_position: int = 0
     wait_s: float = 0.0
     loading: bool = False
+    stop_sequence: str = ""
 
 
 def check_model(services: ApiServices, model: str) -> None:
@@ -77,7 +79,12 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
             extra = None
             if item.engine:
                 node = call.member.name if call.member else services.node_name
-                extra = Extra(generated_by=node, engine=item.engine, model=item.model)
+                extra = Extra(
+                    generated_by=node,
+                    engine=item.engine,
+                    model=item.model,
+                    dropped_messages=item.dropped_messages,
+                )
             yield Piece(
                 item.text,
                 extra,
@@ -88,6 +95,7 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
                 item.queue_position,
                 item.wait_s,
                 item.loading,
+                item.stop_sequence,
             )
 
 
@@ -106,7 +114,8 @@ async def assistant_pieces(services: ApiServices, question: events.Question) -> 
                 case events.SourcesEvent():
                     known = merged(known or Extra(), Extra(sources=event.sources))
                 case events.NoticeEvent():
-                    yield Piece(extra=merged(known or Extra(), Extra(notices=[event.text])))
+                    extra = merged(known or Extra(), Extra(notices=[event.text]))
+                    yield Piece(extra=extra, queue_position=event.position)
                     known = None
                 case events.DoneEvent():
                     extra = Extra(

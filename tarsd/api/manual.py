@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tarsd.api import completions, documents, page_files, trust, watching, ws
+from tarsd.api import anthropic_messages, completions, documents, ollama, page_files, trust, watching, ws
 from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
 
@@ -15,7 +15,7 @@ from tarsd.api.services import SERVICES
 def entries() -> list[dict[str, str]]:
     """Return each route with its handler's own words."""
     listed: list[dict[str, str]] = []
-    for module in (ws, completions, documents, watching, trust, page_files):
+    for module in (ws, completions, ollama, anthropic_messages, documents, watching, trust, page_files):
         for route in module.routes():
             about = inspect.getdoc(route.handler) or ""
             listed.append({"method": route.method, "path": route.path, "about": about})
@@ -31,6 +31,8 @@ async def manual(request: web.Request) -> web.Response:
         "routes": [*entries(), {"method": "GET", "path": "/api", "about": inspect.getdoc(manual)}],
         "websocket": inspect.getdoc(ws),
         "completions": inspect.getdoc(completions),
+        "ollama": inspect.getdoc(ollama),
+        "anthropic": inspect.getdoc(anthropic_messages),
         "documents": inspect.getdoc(documents),
     }
     return json_reply(body)
