@@ -54,6 +54,7 @@ class Piece(msgspec.Struct, frozen=True):
     queue_position: int = 0
     wait_s: float = 0.0
     loading: bool = False
+    stop_sequence: str = ""
 
 
 def check_model(services: ApiServices, model: str) -> None:
@@ -136,6 +137,7 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
                 item.queue_position,
                 item.wait_s,
                 item.loading,
+                item.stop_sequence,
             )
 
 

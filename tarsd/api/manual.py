@@ -7,15 +7,18 @@ from typing import Any
 
 from aiohttp import web
 
-from tarsd.api import documents, models, openai_routes, page_files, trust, watching, ws
+from tarsd.api import anthropic_messages, documents, models, ollama, openai_routes, page_files, trust, watching, ws
 from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
+
+# All that have routes beside this one.
+MODULES = (ws, openai_routes, ollama, anthropic_messages, documents, watching, trust, models, page_files)
 
 
 def entries() -> list[dict[str, str]]:
     """Return each route with its handler's own words."""
     listed: list[dict[str, str]] = []
-    for module in (ws, openai_routes, documents, watching, trust, models, page_files):
+    for module in MODULES:
         for route in module.routes():
             about = inspect.getdoc(route.handler) or ""
             listed.append({"method": route.method, "path": route.path, "about": about})

@@ -3,6 +3,7 @@
 Error body below /api: {"error": {"name": "InvalidInput", "message": "…", "field": "messages[0].role"}}; an `Overloaded`
                        tells `retry_after_s` there, and every 429 and 503 has a Retry-After header
 Error body below /v1:  OpenAI's, {"error": {"message": "…", "type": "…", "param": "…", "code": "…"}}
+Ollama's and Anthropic's own paths have theirs: `error_shapes`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 from aiohttp import web
 
 from tarsd import errors
+from tarsd.api.error_shapes import error_as_expected
 from tarsd.api.guard import Handler, TokenNeeded
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,9 @@ def error_body(error: BaseException, path: str) -> dict[str, Any]:
     if isinstance(error, errors.TarsdError):
         # the API's own narrower classes are told by the name that the tree knows
         name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    expected = error_as_expected(path, sentence, status_of(error))
+    if expected is not None:
+        return expected
     field = getattr(error, "field", None)
     if not path.startswith("/v1"):
         more = ({"field": field} if field else {}) | ({"retry_after_s": again_s} if again_s else {})

@@ -2,6 +2,7 @@
 
     GET  /                      chat page               WS   /ws                      chat (tarsd.api.ws)
     POST /v1/chat/completions   OpenAI-compatible       GET  /v1/models
+    POST /v1/messages           Anthropic-compatible    POST /api/chat, /api/generate, … as Ollama
     POST /api/documents         take in a document      GET  /api/jobs, /api/search
     GET  /api/members, /api/status                      POST /api/nightly, /api/invite (admin token)
     POST /api/revoke, /api/rotate (admin token)
@@ -22,7 +23,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import documents, manual, models, openai_routes, page_files, trust, watching, ws
+from tarsd.api import documents, manual, page_files
 from tarsd.api.guard import add_security_headers, guard
 from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
@@ -131,7 +132,7 @@ class ApiServer:
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (ws, openai_routes, documents, watching, trust, models, page_files, manual):
+        for module in (*manual.MODULES, manual):
             app.add_routes(module.routes())
         return app
 

@@ -104,6 +104,7 @@ class ChatItem(msgspec.Struct, frozen=True):
     tool_calls: list[ToolCall] = []  # whole calls, with the last item
     limit: Literal["", "max_tokens", "context", "deadline"] = ""  # with finish_reason "length": which limit cut it
     dropped_messages: int = 0  # with the first item: how many were left out so that the rest fits
+    stop_sequence: str = ""  # with finish_reason "stop": which of `ChatRequest.stop` ended it, where the engine knows
 
 
 class SummarizeRequest(msgspec.Struct, frozen=True):
