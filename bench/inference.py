@@ -24,7 +24,6 @@ PARTS = {
     "queue": "20 long questions queued",
     "killed": "worker killed in mid-answer",
     "memory": "memory",
-    "scheduler": "cost of our own scheduler",
 }
 
 

@@ -9,16 +9,16 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
 import psutil
 
 from bench.bare import Bare
-from bench.cluster import Daemon, Plan
+from bench.cluster import Cluster, Daemon, Plan
 from bench.harness import Context, Row
 from bench.inference_client import Reply, ask, connections, story
 from bench.inference_node import (
@@ -31,8 +31,9 @@ from bench.inference_node import (
     settings,
     threads,
 )
+from bench.latency_generation import cpu_s
 
-ANSWER_TOKENS, KILL_AFTER = 96, 24
+ANSWER_TOKENS, LOOK_FROM, KILL_AFTER = 96, 4, 24
 BEYOND_LOAD_S = 1.0
 WITHIN_S = 90.0
 
@@ -84,27 +85,38 @@ class Hurt:
 async def _hurt(folder: Path, names: tuple[str, ...], times: int) -> Hurt:
     plans = [Plan(name, ("cognitive",), settings=settings()) for name in names]
     async with nodes_of(plans, folder) as nodes, connections() as session:
-        asked = nodes["pc1"]  # it is at home there: its own model answers
-        undisturbed = await ask(session, asked.url, model_name(), story(1000), ANSWER_TOKENS)
+        undisturbed = await ask(session, nodes["pc1"].url, model_name(), story(1000), ANSWER_TOKENS)
         replies = []
         for _ in range(times):
             for name in names:
                 await nodes.wait_capability("pc1", "chat", LOAD_S, of=name)
-            replies.append(await _kill_in_the_middle(session, asked))
+            replies.append(await _kill_in_the_middle(session, nodes))
     return Hurt(undisturbed.text, replies)
 
 
-async def _kill_in_the_middle(session: aiohttp.ClientSession, daemon: Daemon) -> Reply:
-    worker: psutil.Process = model_worker(daemon)
+class _Killer:
+    """Kills the worker that generates: the one whose CPU time grows while the answer's pieces come."""
 
-    def heard(reply: Reply) -> None:
-        if len(reply.pieces) == KILL_AFTER:
-            worker.send_signal(signal.SIGKILL)
+    def __init__(self, daemons: Sequence[Daemon]) -> None:
+        self.workers = [model_worker(daemon) for daemon in daemons]
+        self.victim: psutil.Process | None = None
+        self._before: list[float] = []
 
-    reply = await ask(session, daemon.url, model_name(), story(1000), ANSWER_TOKENS, heard=heard, within_s=WITHIN_S)
-    await asyncio.sleep(0)
-    if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-        raise RuntimeError(f"the worker that was to be killed still runs: the answer ended after {len(reply.pieces)}")
+    def hear(self, reply: Reply) -> None:
+        """Take a piece (rule 1)."""
+        if len(reply.pieces) == LOOK_FROM:
+            self._before = [cpu_s(worker.pid) for worker in self.workers]
+        elif len(reply.pieces) == KILL_AFTER:
+            worked_s = [cpu_s(worker.pid) - before for worker, before in zip(self.workers, self._before, strict=True)]
+            self.victim = self.workers[worked_s.index(max(worked_s))]
+            self.victim.send_signal(signal.SIGKILL)
+
+
+async def _kill_in_the_middle(session: aiohttp.ClientSession, nodes: Cluster) -> Reply:
+    killer, url = _Killer(nodes.daemons), nodes["pc1"].url
+    reply = await ask(session, url, model_name(), story(1000), ANSWER_TOKENS, heard=killer.hear, within_s=WITHIN_S)
+    if killer.victim is None:
+        raise RuntimeError(f"the answer ended after {len(reply.pieces)} pieces: {reply.error or reply.finish_reason}")
     return reply
 
 

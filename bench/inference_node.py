@@ -16,6 +16,7 @@ from tarsd.engines.bundled import chat_gguf
 CONTEXT_TOKENS = 8192
 SLOTS = 8
 LOAD_S = 120.0
+SLOTS_KNOWN_S = 5.0  # a load is told anew each second
 CHILD = "tarsd.workers.child"
 
 
@@ -77,11 +78,18 @@ async def one_node(folder: Path, **options: Any) -> AsyncGenerator[tuple[Daemon,
 
 
 async def require_slots(client: Client, name: str, needed: int) -> None:
-    """Raise `NotAvailableError` where the node does not generate `needed` answers at once."""
-    member = (await client.members())[name]
-    found = int((member.get("load") or {}).get("slots") or 1)
-    if found < needed:
-        raise NotAvailableError(f"this node generates {found} at once, {needed} are needed")
+    """Raise `NotAvailableError` where the node does not tell that it generates `needed` answers at once."""
+    found = 0
+
+    def enough(members: dict[str, dict[str, Any]]) -> bool:
+        nonlocal found
+        found = int((members[name].get("load") or {}).get("slots") or 1)
+        return found >= needed
+
+    try:
+        await client.wait_members(enough, SLOTS_KNOWN_S, f"{name} has {needed} slots")
+    except TimeoutError:
+        raise NotAvailableError(f"{name} generates {found} at once, {needed} are needed") from None
 
 
 def workers(daemon: Daemon) -> list[psutil.Process]:

@@ -23,7 +23,15 @@ import aiohttp
 from bench.cluster import Cluster, Daemon, DaemonError, Plan
 from bench.harness import Context, Row
 from bench.inference_client import Burst, burst, connections, story
-from bench.inference_node import LOAD_S, NotAvailableError, model_name, model_worker, nodes_of, settings
+from bench.inference_node import (
+    LOAD_S,
+    NotAvailableError,
+    model_name,
+    model_worker,
+    nodes_of,
+    require_slots,
+    settings,
+)
 from bench.stats import paired_ratios
 
 QUESTIONS, SLOTS = 20, 4
@@ -42,6 +50,8 @@ async def rows(context: Context) -> list[Row]:
     plans = [Plan(name, ("cognitive",), settings=settings(slots=SLOTS, model_threads=1)) for name in ("fast", "slow")]
     alone, both = [], []
     async with nodes_of(plans, context.folder / "pair") as nodes, never_resting(cpus[1]), connections() as session:
+        for name in ("fast", "slow"):
+            await require_slots(nodes.clients[name], name, SLOTS)
         pin(nodes["fast"], cpus[0])
         pin(nodes["slow"], cpus[1])
         speeds = {name: await _speed(session, nodes[name].url, tokens) for name in ("fast", "slow")}

@@ -3,6 +3,8 @@
 Rules
 1. A round asks all three the same prompt, which begins with the round's number, in an order that turns.
 2. What we add to the first token is the difference within a round; the speed is that after the first token.
+3. What our own scheduling costs is what the worker's process needs of CPU for an answer beyond what the bare one needs
+   for the same one; the daemon's part is told for each token. CPU says more than times do on a busy machine.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from contextlib import aclosing
 from bench.bare import Bare, Generation
 from bench.harness import Context, Row
 from bench.inference_client import Messages, ask, connections, story
-from bench.inference_node import CONTEXT_TOKENS, model_file, model_name, one_node, threads
+from bench.inference_node import CONTEXT_TOKENS, model_file, model_name, model_worker, one_node, threads
+from bench.latency_generation import cpu_s
 from bench.stats import paired_ratios
 from tarsd import calls, config
 from tarsd.engines.base import ChatEngine
@@ -36,10 +39,13 @@ async def rows(context: Context) -> list[Row]:
     ):
 
         async def through_the_api(messages: Messages, max_tokens: int) -> Generation:
+            processes = (model_worker(daemon).pid, daemon.pid)
+            before = [cpu_s(pid) for pid in processes]
             reply = await ask(session, daemon.url, model_name(), messages, max_tokens)
             if not reply.whole:
                 raise RuntimeError(f"/v1: {reply.error or 'cut'}")
-            return Generation([at - reply.began for at in reply.times], reply.text)
+            model_s, daemon_s = (cpu_s(pid) - at for pid, at in zip(processes, before, strict=True))
+            return Generation([at - reply.began for at in reply.times], reply.text, model_s, daemon_s)
 
         await engine.start()
         try:
@@ -47,7 +53,7 @@ async def rows(context: Context) -> list[Row]:
             rounds = await play(askers, context.pick(3, 20))
         finally:
             await engine.stop()
-    return [*speed_rows(rounds), *first_token_rows(rounds)]
+    return [*speed_rows(rounds), *first_token_rows(rounds), *cpu_rows(rounds)]
 
 
 def through(engine: ChatEngine) -> Asker:
@@ -106,3 +112,16 @@ def first_token_rows(rounds: list[Round]) -> list[Row]:
         Row(figure="first token: added by a daemon, /v1", unit="ms", samples=added["/v1"], aim=ADDED_MS),
         Row(figure="first token: added by the engine alone", unit="ms", samples=added["engine"]),
     ]
+
+
+def cpu_rows(rounds: list[Round]) -> list[Row]:
+    """Return what an answer costs in CPU (rule 3)."""
+    model = {name: [each[name].model_cpu_s * 1000 for each in rounds] for name in ("bare", "/v1")}
+    daemon_us = [each["/v1"].daemons_cpu_s * 1e6 / max(1, len(each["/v1"].times_s)) for each in rounds]
+    return [
+        Row(
+            figure="CPU of the model's process for an answer", unit="ms", samples=model["/v1"],
+            reference=model["bare"], reference_name="bare",
+        ),
+        Row(figure="CPU of the daemon, per token", unit="us", samples=daemon_us),
+    ]  # fmt: skip

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 
 from bench.harness import Context, Row
 from bench.inference_client import Burst, burst, connections, story
-from bench.inference_node import SLOTS, NotAvailableError, model_name, one_node
+from bench.inference_node import SLOTS, NotAvailableError, model_name, one_node, require_slots
 from bench.inference_servers import Server, native_server, python_server
 from bench.stats import paired_ratios
 
@@ -36,6 +36,7 @@ async def rows(context: Context) -> list[Row]:
                 servers.append(await stack.enter_async_context(peer))
             except NotAvailableError as error:
                 missing[name] = str(error)
+        await require_slots(client, "pc1", SLOTS)
         tokens = context.pick(QUICK_TOKENS, ANSWER_TOKENS)
         for server in servers:
             await burst(session, server.url, server.model, [story(9000)], 8)
@@ -51,11 +52,10 @@ async def rows(context: Context) -> list[Row]:
                         for server in servers[turn:] + servers[:turn]
                     }
                 )
-        slots = ((await client.members())["pc1"].get("load") or {}).get("slots", 1)
-    return [row for count, rounds in found.items() for row in of_rounds(count, rounds, missing, f"{slots} slots")]
+    return [row for count, rounds in found.items() for row in of_rounds(count, rounds, missing)]
 
 
-def of_rounds(count: int, rounds: Rounds, missing: dict[str, str], note: str) -> list[Row]:
+def of_rounds(count: int, rounds: Rounds, missing: dict[str, str]) -> list[Row]:
     """Return a row for each server that ours is compared with."""
     ours = [each["tarsd"].tokens_per_s for each in rounds]
     made = []
@@ -69,7 +69,7 @@ def of_rounds(count: int, rounds: Rounds, missing: dict[str, str], note: str) ->
         lengths = {
             side: sum(reply.tokens for each in rounds for reply in each[side].replies) for side in ("tarsd", name)
         }
-        told = f"{note}, ratio {min(ratios):.2f}-{max(ratios):.2f} (median {statistics.median(ratios):.2f})"
+        told = f"ratio {min(ratios):.2f}-{max(ratios):.2f} (median {statistics.median(ratios):.2f})"
         if lengths["tarsd"] != lengths[name]:
             told += f", not as many tokens: {lengths['tarsd']} and {lengths[name]}"
         made.append(

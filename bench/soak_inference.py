@@ -45,7 +45,10 @@ class Soak:
 
     def look(self, daemon: Daemon) -> None:
         """Take a sample."""
-        sizes = [pss_mib(worker.pid) for worker in workers(daemon)]
+        try:
+            sizes = [pss_mib(worker.pid) for worker in workers(daemon)]
+        except OSError:  # one of them just ended
+            return
         self.questions.append(float(self.asked))
         self.daemon_mib.append(pss_mib(daemon.pid))
         self.workers_mib.append(sum(sizes))
@@ -109,7 +112,8 @@ def _row(what: str, questions: Sequence[float], sizes_mib: Sequence[float], limi
         return Row(figure=figure, unit="MiB", samples=[], missing=f"{len(sizes_mib)} looks are too few")
     samples = [1000 * per_question for per_question in (slope.low, slope.per_s, slope.high)]
     note = f"{word}; {sizes_mib[0]:.0f} MiB at first, {sizes_mib[-1]:.0f} at last; interval of 95 %"
-    return Row(figure=figure, unit="MiB", samples=samples, aim=limit_mib, note=note)
+    aim = None if word == "undecided" else limit_mib  # an aim is met or missed by what was decided
+    return Row(figure=figure, unit="MiB", samples=samples, aim=aim, note=f"{note}; at most {limit_mib:.0f} is stable")
 
 
 def growth(questions: Sequence[float], sizes_mib: Sequence[float], limit_mib: float) -> tuple[Slope | None, str]:
