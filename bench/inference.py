@@ -2,7 +2,7 @@
 
 Real daemons, the bundled model, one machine: every comparison is made in turns, and its ratio is what travels. Each
 side has the same file, threads, context, prompts and answer lengths, at temperature 0. What a node cannot do yet is
-"not available", with the reason. `--only single --only turns` picks parts.
+"not available", with the reason. A quick run takes some minutes; `--only single,turns` picks parts.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ HEDGE_LEAST_S = 0.1
 HEDGE_MOST_S = 1.0
 HEDGE_CHAT_LEAST_S = 0.5
 HEDGE_CHAT_MOST_S = 3.0
+LOOK_AFTER_S = 0.02  # after news of a queue, for a free node
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ItemT = TypeVar("ItemT", bound=msgspec.Struct)
@@ -219,15 +220,25 @@ class Dispatch:
         log.info("%s: %s waits in a queue, %s is free and is asked too", trace, capability, member.name)
 
     def look_for_free(self) -> None:
-        """Look soon whether a call that waits in a queue can have a free node: a call ended, or one heard its place."""
+        """Look soon whether a call that waits in a queue can have a free node: a call ended, or one heard its place.
+
+        Everybody in a queue hears of its new place at about the same time: one look serves all of them.
+        """
         if self._looking is None and self.waiting:
-            self._looking = asyncio.get_running_loop().call_soon(self._move_one)
+            self._looking = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._move_one)
 
     def _move_one(self) -> None:
         """Move the call that was asked first; one at a time, so that the next one sees that place taken."""
         self._looking = None
+        if not self._is_anybody_free():
+            return
         if any(call.move() for call in sorted(self.waiting, key=lambda call: call.asked_at)):
-            self.look_for_free()
+            self._looking = asyncio.get_running_loop().call_soon(self._move_one)
+
+    def _is_anybody_free(self) -> bool:
+        able = [m for m in self._membership.members() if m.routable and calls.CHAT.name in m.capabilities]
+        seen = self.observations.seen((m.node for m in able), calls.CHAT.name, self.now())
+        return any(routing.is_free(m, seen[m.node]) for m in able)
 
     def load_came(self, node: NodeId, load: bytes) -> None:
         """Take the load that came with an answer; fits `RpcClient.on_load`."""

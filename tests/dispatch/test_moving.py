@@ -11,6 +11,7 @@ from tarsd import calls
 from tarsd.calls import ChatItem
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.budget import Budget
+from tarsd.dispatch.dispatch import LOOK_AFTER_S
 from tarsd.gossip.member import Load
 from tarsd.names import ConversationId, TraceId
 from tests.dispatch.test_dispatch import ScriptedClient, ScriptedMembership
@@ -60,7 +61,7 @@ async def test_a_call_that_has_no_place_yet_is_not_moved() -> None:
     dispatch.budget = Budget(dispatch.now())
     await soon(first.asked)
     dispatch.look_for_free()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * LOOK_AFTER_S)
     first.go_on.set()
     assert (told(await asking), asked(client)) == ("late", "a")
 
@@ -70,7 +71,7 @@ async def test_a_call_stays_in_the_queue_of_a_fast_node_where_the_free_one_would
     dispatch, client = build({"a": first, "b": text("slow")}, {}, a=100.0, b=40.0)
     asking = asyncio.ensure_future(all_of(dispatch.call(calls.CHAT, CHAT, conversation=TALK)))
     await soon(first.asked)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * LOOK_AFTER_S)
     first.go_on.set()
     assert (told(await asking), asked(client)) == ("fast", "a")
 
@@ -155,7 +156,7 @@ async def test_as_many_calls_go_as_there_are_free_places_before_the_first_of_the
     _now_free(dispatch, slots=2)
     for _ in range(2):
         await asyncio.wait_for(moved.get(), 2)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * LOOK_AFTER_S)
     assert moved.empty()
     for one in asking:
         one.cancel()
@@ -175,6 +176,6 @@ async def test_background_work_keeps_its_place() -> None:
     asking = asyncio.ensure_future(all_of(dispatch.call(calls.CHAT, request, conversation=TALK)))
     await soon(first.asked)
     dispatch.look_for_free()
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * LOOK_AFTER_S)
     first.go_on.set()
     assert (told(await asking), asked(client)) == ("late", "a")
