@@ -50,13 +50,14 @@ class Bare:
 
     def __init__(self, model: Path, threads: int, context_tokens: int) -> None:
         self._arguments = (str(model), str(threads), str(context_tokens))
+        self.load_s = 0.0  # how long the model took to load, without the interpreter and its imports
 
     async def __aenter__(self) -> Self:
         self._process: Process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.bare", *self._arguments,
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment_of_a_child(),
         )  # fmt: skip
-        await self._line(START_S)
+        self.load_s = float(json.loads(await self._line(START_S))["load_s"])
         return self
 
     async def __aexit__(
@@ -101,10 +102,11 @@ def main() -> None:
     import llama_cpp
 
     model, threads, context_tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    began = time.perf_counter()
     llama = llama_cpp.Llama(
         model, n_ctx=context_tokens, n_threads=threads, n_threads_batch=threads, n_gpu_layers=0, verbose=False
     )
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True, "load_s": time.perf_counter() - began}), flush=True)
     for line in sys.stdin:
         print(msgspec.json.encode(_answer(llama, json.loads(line))).decode(), flush=True)
 

@@ -5,6 +5,7 @@ Rules
    alternation: on shared machines only the ratio of the two travels.
 2. A row taken while others used the CPU is marked; its aim is then neither met nor missed.
 3. The JSON has the table's rows and the samples behind them.
+4. A figure that cannot be taken here says why; no number stands in for it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import msgspec
 
 from bench.quiet import Foreign
 
-Verdict = Literal["met", "missed", "contended", "no aim"]
+Verdict = Literal["met", "missed", "contended", "no aim", "not available"]
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -41,22 +42,25 @@ class Row(msgspec.Struct, kw_only=True):
     foreign_cpu: float = 0.0  # CPUs that others used meanwhile
     contended: bool = False
     note: str = ""
+    missing: str = ""  # why there are no samples (rule 4)
 
     @property
     def median(self) -> float:
-        """The figure itself."""
+        """The figure itself; raises `statistics.StatisticsError` where there is none."""
         return statistics.median(self.samples)
 
     @property
     def ratio(self) -> float | None:
         """The median over the reference's median; None without a reference."""
-        if not self.reference or not (below := statistics.median(self.reference)):
+        if not self.samples or not self.reference or not (below := statistics.median(self.reference)):
             return None
         return self.median / below
 
     @property
     def verdict(self) -> Verdict:
         """Whether the aim is met; a contended run can meet an aim, never miss one."""
+        if not self.samples:
+            return "not available"
         value = self.ratio if self.aim_on == "ratio" else self.median
         if self.aim is None or value is None:
             return "no aim"
@@ -127,6 +131,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     aim = "" if row.aim is None else f"{row.aim_is} {number(row.aim)}" + (" x" if row.aim_on == "ratio" else "")
+    if not row.samples:
+        return row.figure, "not available", "", row.unit, aim, "", "", row.missing
     reference = f"{number(statistics.median(row.reference))} {row.reference_name}".strip() if row.reference else ""
     ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
     verdict = "" if row.verdict == "no aim" else row.verdict

@@ -82,7 +82,7 @@ class Metrics:
         self._answers.labels(route or "none", "yes" if degraded else "no").inc()
 
     def call_finished(self, capability: str, result: str, seconds: float) -> None:
-        """Count a call; `result` is "ok", "hedged", "overtaken" or the name of an error class."""
+        """Count a call; `result` is "ok", "hedged", "moved", "overtaken" or the name of an error class."""
         key = (capability, result)
         if (series := self._of_calls.get(key)) is None:  # looking a series up by its labels costs more than to count
             series = self._of_calls[key] = (self._calls.labels(*key), self._call_seconds.labels(capability))

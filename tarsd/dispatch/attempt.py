@@ -61,7 +61,9 @@ class Attempt(Generic[ItemT]):
             self._dispatch.failed(self.member, name, error, self._dispatch.now() - began)
             raise
         finally:
-            note.ended(node, name, began)
+            note.ended(node, name, began, self._dispatch.now())
+            if self._spec is calls.CHAT:
+                self._dispatch.look_for_free()
 
 
 class Rival(Generic[ItemT]):

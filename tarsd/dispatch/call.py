@@ -10,7 +10,10 @@ Rules
 4. Only a node that has nothing else to do is asked beside one that generates text: two answers cost twice as much.
 5. When gossip doubts the member that has not begun to answer, the next one is asked at once, busy or not.
 6. A second attempt of either kind takes from the budget. When that is spent, the error of the first attempt is told.
-7. When nobody is left: `Overloaded` with the shortest time to come again where anybody was, else the last error.
+7. While a call waits in a queue, a node that is free and would have answered it sooner is asked at once, who was asked
+   first before the others, and not from the budget: a place in a queue costs nobody anything, so nothing is
+   multiplied. The place is kept until the other one begins.
+8. When nobody is left: `Overloaded` with the shortest time to come again where anybody was, else the last error.
 """
 
 from __future__ import annotations
@@ -71,7 +74,8 @@ class Call(Generic[ItemT]):
         self._for_a_person = spec.hedge and not _is_background(request)
         self._failed: list[Unavailable] = []
         self._has_begun = False
-        self._asked_at = 0.0
+        self.asked_at = 0.0  # of the present attempt
+        self._place = 0  # in the queue there, as it told last; 0 = in none
         self._step: asyncio.Timeout | None = None  # while an item is awaited
         self._rival: Rival[ItemT] | None = None
         self._overdue: asyncio.TimerHandle | None = None
@@ -108,6 +112,13 @@ class Call(Generic[ItemT]):
         """Gossip doubts the member that is asked: rule 5."""
         self._hedge(at_once=True)
 
+    def move(self) -> bool:
+        """Have a free node asked, if the call waits in a queue (rule 7); return whether one is."""
+        before = self._rival
+        if self._place:
+            self._hedge(at_once=False)
+        return self._rival is not before
+
     async def _run(self) -> AsyncGenerator[ItemT, None]:
         try:
             while True:
@@ -119,7 +130,7 @@ class Call(Generic[ItemT]):
                     self._dispatch.answered(self._aim.conversation, self.member)
                     return
                 except _OvertakenError:
-                    self._dispatch.overtaken(self.member, self._spec.name, self._asked_at)
+                    self._dispatch.overtaken(self.member, self._spec.name, self.asked_at)
                 except Unavailable as error:
                     if self._has_begun:
                         raise
@@ -140,12 +151,12 @@ class Call(Generic[ItemT]):
                 self._settle()
             return rival.items()
         attempt = self._next_attempt()
-        self.member, self._asked_at = attempt.member, self._dispatch.now()
+        self.member, self.asked_at, self._place = attempt.member, self._dispatch.now(), 0
         self._watch()
         return attempt.items()
 
     def _next_attempt(self) -> Attempt[ItemT]:
-        """Return an attempt at the best candidate left; raises what the call ends with (rules 6 and 7)."""
+        """Return an attempt at the best candidate left; raises what the call ends with (rules 6 and 8)."""
         found = self._candidates()
         if not found:
             raise _worst_told(self._failed) or Unavailable(f"no node offers {self._spec.name} right now")
@@ -193,6 +204,8 @@ class Call(Generic[ItemT]):
                 if not self._has_begun and has_begun(item):
                     self._settle()
                     await self._drop_rival()
+                elif not self._has_begun:
+                    self._stands_in_queue(item)
                 yield item
                 if self._has_begun and self.member is not None and not self.member.is_self:
                     break
@@ -224,18 +237,35 @@ class Call(Generic[ItemT]):
             after_s = self._dispatch.overdue_s(self._spec)
             self._overdue = asyncio.get_running_loop().call_later(after_s, self._hedge_later)
 
+    def _stands_in_queue(self, item: ItemT) -> None:
+        """Take what a callee tells before it begins: rule 7."""
+        self._place = item.queue_position if isinstance(item, calls.ChatItem) else 0
+        if self._place:
+            self._dispatch.look_for_free()
+
     def _hedge(self, *, at_once: bool) -> None:
-        """Ask the next candidate beside the present one (rules 3 to 6)."""
+        """Ask the next candidate beside the present one (rules 3 to 7)."""
         if self._has_begun or (self._rival is not None and self._rival.is_running):
             return
         found = self._candidates()
         if not at_once and self._spec is calls.CHAT:
-            found = [member for member in found if self._dispatch.is_free(member, self._spec.name)]
-        if found and self._dispatch.budget.take(self._dispatch.now(), urgent=at_once):
+            found = [member for member in found if self._is_better(member)]
+        moves = bool(self._place) and not at_once
+        if found and (moves or self._dispatch.budget.take(self._dispatch.now(), urgent=at_once)):
             if self._rival is not None and self._rival.error is not None:
                 self._failed.append(self._rival.error)
             self._rival = Rival(self._attempt(found[0]), self._rival_began)
-            self._dispatch.hedged(found[0], self._spec.name, self._asked_at, self._headers.trace)
+            note = self._dispatch.moved if moves else self._dispatch.hedged
+            note(found[0], self._spec.name, self.asked_at, self._headers.trace)
+
+    def _is_better(self, member: Member) -> bool:
+        """Tell whether `member` may be asked beside the present one (rules 4 and 7)."""
+        name = self._spec.name
+        if not self._dispatch.is_free(member, name):
+            return False
+        return (
+            not self._place or self.member is None or self._dispatch.is_sooner(member, self.member, self._place, name)
+        )
 
     def _rival_began(self) -> None:
         if not self._has_begun and self._step is not None:
@@ -264,7 +294,7 @@ class Call(Generic[ItemT]):
 
 
 def _worst_told(failed: list[Unavailable]) -> Unavailable | None:
-    """Return what tells a caller most: when to come again, else the last failure (rule 7)."""
+    """Return what tells a caller most: when to come again, else the last failure (rule 8)."""
     full = [error for error in failed if isinstance(error, Overloaded)]
     return min(full, key=lambda error: error.retry_after_s) if full else failed[-1] if failed else None
 

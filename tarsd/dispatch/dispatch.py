@@ -9,6 +9,7 @@ Rules (those of one call are in `dispatch.call`)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -35,6 +36,7 @@ HEDGE_LEAST_S = 0.1
 HEDGE_MOST_S = 1.0
 HEDGE_CHAT_LEAST_S = 0.5
 HEDGE_CHAT_MOST_S = 3.0
+LOOK_AFTER_S = 0.02  # after news of a queue, for a free node
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ItemT = TypeVar("ItemT", bound=msgspec.Struct)
@@ -93,6 +95,7 @@ class Dispatch:
         self.observations = observations or Observations()
         self.budget = Budget(self.now())
         self.waiting: set[Call[Any]] = set()  # calls that may be hedged and whose answer has not begun
+        self._looking: asyncio.Handle | None = None
 
     def call(
         self,
@@ -149,6 +152,11 @@ class Dispatch:
         """Tell whether `member` is known to have nothing else to do."""
         return routing.is_free(member, self.observations.seen((member.node,), capability, self.now())[member.node])
 
+    def is_sooner(self, free: Member, queue: Member, place: int, capability: Capability) -> bool:
+        """Tell whether `free` would have answered a call that is the `place`-th of those that wait at `queue`."""
+        seen = self.observations.seen((free.node, queue.node), capability, self.now())
+        return routing.is_sooner(free, queue, place, capability, seen)
+
     def overdue_s(self, spec: calls.CallSpec[Any, Any]) -> float:
         """Return after what time the first item of a call is overdue."""
         if spec is calls.CHAT:
@@ -184,7 +192,8 @@ class Dispatch:
 
     def served(self, member: Member, capability: Capability, items: int, first_s: float, all_s: float) -> None:
         """Note that a node served a call, as far as its reader wanted."""
-        self.observations.served(member.node, capability, items, first_s, all_s, self.now())
+        now, slots = self.now(), routing.slots(member)
+        self.observations.served(member.node, capability, items, first_s, all_s, now, slots=slots)
         self._observe(capability, "ok", all_s)
         if not member.is_self:
             self._membership.observed_success(member.node)
@@ -204,6 +213,32 @@ class Dispatch:
         """Note that `member` is asked beside another one that is overdue."""
         self._observe(capability, "hedged", self.now() - asked_at)
         log.info("%s: %s is overdue, %s is asked too", trace, capability, member.name)
+
+    def moved(self, member: Member, capability: Capability, asked_at: float, trace: TraceId) -> None:
+        """Note that `member` is free and is asked beside one in whose queue the call waits."""
+        self._observe(capability, "moved", self.now() - asked_at)
+        log.info("%s: %s waits in a queue, %s is free and is asked too", trace, capability, member.name)
+
+    def look_for_free(self) -> None:
+        """Look soon whether a call that waits in a queue can have a free node: a call ended, or one heard its place.
+
+        Everybody in a queue hears of its new place at about the same time: one look serves all of them.
+        """
+        if self._looking is None and self.waiting:
+            self._looking = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._move_one)
+
+    def _move_one(self) -> None:
+        """Move the call that was asked first; one at a time, so that the next one sees that place taken."""
+        self._looking = None
+        if not self._is_anybody_free():
+            return
+        if any(call.move() for call in sorted(self.waiting, key=lambda call: call.asked_at)):
+            self._looking = asyncio.get_running_loop().call_soon(self._move_one)
+
+    def _is_anybody_free(self) -> bool:
+        able = [m for m in self._membership.members() if m.routable and calls.CHAT.name in m.capabilities]
+        seen = self.observations.seen((m.node for m in able), calls.CHAT.name, self.now())
+        return any(routing.is_free(m, seen[m.node]) for m in able)
 
     def load_came(self, node: NodeId, load: bytes) -> None:
         """Take the load that came with an answer; fits `RpcClient.on_load`."""

@@ -2,11 +2,14 @@
 
 Rules
 1. A failure counts until the member serves that capability again; `routing` lets it fade.
-2. A rate is kept for each (node, capability): answers per second, or tokens for an answer of `STREAM_ITEMS` and more.
+2. A rate is kept for each (node, capability): answers per second, or tokens for an answer of `STREAM_ITEMS` and more,
+   times the answers that ran there at once: it tells what the node does in all, not how many it is shared by.
    It is forgotten after `RATE_FRESH_S`: else who was slow once would never be asked again.
 3. A call is overdue when it waits for its first item longer than 95 of the last 100 did, within bounds; where few were
    seen, at the upper bound.
 4. The node that answered a conversation last is its home for `HOME_S`.
+5. A call that ended is remembered until no report that still counts it can matter: a place that got free is known at
+   once, not with the next datagram.
 """
 
 from __future__ import annotations
@@ -27,17 +30,19 @@ MAX_HOMES = 1000
 SAMPLES = 100
 FEW_SAMPLES = 8
 FAST_ENOUGH_S = 0.05  # below it differences are noise, and no reason to go elsewhere
+_FORGET_S = routing.STALE_LOAD_S
 _NEWEST = 0.3  # how much a new measure counts in an average
 
 
 class _Record:
     """One capability at one node."""
 
-    __slots__ = ("failed_at", "opened_at", "rate", "rate_at")
+    __slots__ = ("ended", "failed_at", "opened_at", "rate", "rate_at")
 
     def __init__(self) -> None:
         self.failed_at: float | None = None
         self.opened_at: list[float] = []
+        self.ended: deque[tuple[float, float]] = deque(maxlen=SAMPLES)  # when each began and ended
         self.rate = 0.0
         self.rate_at = 0.0
 
@@ -63,11 +68,12 @@ class Observations:
         """Count an open call."""
         self._record(node, capability).opened_at.append(now)
 
-    def ended(self, node: NodeId, capability: Capability, began: float) -> None:
-        """Count it no more, however it ended."""
-        opened = self._record(node, capability).opened_at
-        if began in opened:
-            opened.remove(began)
+    def ended(self, node: NodeId, capability: Capability, began: float, now: float) -> None:
+        """Count it no more, however it ended (rule 5)."""
+        record = self._record(node, capability)
+        if began in record.opened_at:
+            record.opened_at.remove(began)
+            record.ended.append((began, now))
 
     def first_item(self, capability: Capability, after_s: float) -> None:
         """Note how long a first item took (rule 3)."""
@@ -75,18 +81,37 @@ class Observations:
         self._usual_s.pop(capability, None)
 
     def served(
-        self, node: NodeId, capability: Capability, items: int, first_s: float, all_s: float, now: float
+        self,
+        node: NodeId,
+        capability: Capability,
+        items: int,
+        first_s: float,
+        all_s: float,
+        now: float,
+        *,
+        slots: int = 1,
     ) -> None:
-        """Note a call that went well: `items` came, the first after `first_s`, the last after `all_s` (rules 1, 2)."""
+        """Note a call that went well: `items` came, the first after `first_s`, the last after `all_s` (rules 1, 2).
+
+        `slots`: how many the node answers at once. To be told while the call is still open.
+        """
         record = self._record(node, capability)
         record.failed_at = None
         if items >= STREAM_ITEMS and all_s > first_s:
             rate = (items - 1) / (all_s - first_s)
+            if capability in routing.TEXT:
+                rate *= max(1, min(slots, self._at_once(node, record, now)))
         elif capability in routing.TEXT:
             return  # too short to say how fast its tokens come
         else:
             rate = 1 / max(first_s, FAST_ENOUGH_S)
         self._rate(record, rate, now)
+
+    def _at_once(self, node: NodeId, record: _Record, now: float) -> int:
+        """Return how many answers are open there, as far as it is known."""
+        load, at = self._loads.get(node, (None, 0.0))
+        running = load.running if load is not None and now - at <= routing.STALE_LOAD_S else 0
+        return max(running, len(record.opened_at))
 
     def slow(self, node: NodeId, capability: Capability, after_s: float, now: float) -> None:
         """Note that a node had not begun to answer `after_s` after it was asked, and was given up for another one."""
@@ -139,6 +164,7 @@ class Observations:
         return Seen(
             failed_s=None if record.failed_at is None else now - record.failed_at,
             open_s=tuple(now - at for at in record.opened_at),
+            ended_s=tuple((now - began, now - ended) for began, ended in record.ended if now - ended <= _FORGET_S),
             rate=record.rate if now - record.rate_at <= RATE_FRESH_S else 0.0,
             load=load,
             load_age_s=now - at,

@@ -14,7 +14,7 @@ from tarsd.dispatch.observations import (
 )
 from tarsd.gossip.member import Load
 from tarsd.names import ConversationId, NodeId
-from tarsd.routing import Seen
+from tarsd.routing import STALE_LOAD_S, Seen
 
 A, B = NodeId("a"), NodeId("b")
 CHAT, SEARCH = calls.CHAT.name, calls.SEARCH.name
@@ -90,9 +90,41 @@ def test_open_calls_are_known_by_their_age() -> None:
     notes.began(A, CHAT, 97.0)
     notes.began(A, CHAT, 99.0)
     assert seen(notes).open_s == (3.0, 1.0)
-    notes.ended(A, CHAT, 97.0)
-    notes.ended(A, CHAT, 97.0)
+    notes.ended(A, CHAT, 97.0, 100.0)
+    notes.ended(A, CHAT, 97.0, 100.0)
     assert seen(notes).open_s == (1.0,)
+
+
+def test_calls_that_ended_are_known_until_no_report_can_count_them_any_more() -> None:
+    notes = Observations()
+    notes.began(A, CHAT, 97.0)
+    notes.ended(A, CHAT, 97.0, 99.0)
+    assert seen(notes).ended_s == ((3.0, 1.0),)
+    assert seen(notes, now=99.0 + STALE_LOAD_S).ended_s != ()
+    assert seen(notes, now=99.1 + STALE_LOAD_S).ended_s == ()
+
+
+def test_a_rate_is_of_all_answers_that_run_there_up_to_its_slots() -> None:
+    def measured(open_calls: int, slots: int) -> float:
+        notes = Observations()
+        for _ in range(open_calls):
+            notes.began(A, CHAT, 90.0)
+        notes.served(A, CHAT, 101, 2.0, 4.0, 100.0, slots=slots)
+        return seen(notes).rate
+
+    assert [measured(1, 4), measured(3, 4), measured(9, 4), measured(9, 1)] == [50.0, 150.0, 200.0, 50.0]
+
+
+def test_answers_of_others_that_run_there_count_in_a_rate_while_their_report_is_fresh() -> None:
+    notes = Observations()
+    notes.began(A, CHAT, 97.0)
+    notes.load_came(A, Load(running=2, slots=4).pack(), 97.0)
+    notes.served(A, CHAT, 101, 2.0, 4.0, 97.0 + STALE_LOAD_S, slots=4)
+    assert seen(notes).rate == 100.0
+    later = Observations()
+    later.load_came(A, Load(running=2, slots=4).pack(), 97.0)
+    later.served(A, CHAT, 101, 2.0, 4.0, 97.1 + STALE_LOAD_S, slots=4)
+    assert seen(later, now=101.0).rate == 50.0
 
 
 def test_the_load_of_an_answer_is_kept_with_its_age_and_nonsense_is_not() -> None:

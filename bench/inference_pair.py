@@ -1,0 +1,127 @@
+"""Two nodes of 2:1 speed, 20 questions at once: how much sooner the last one is answered than by the faster alone.
+
+Rules
+1. Each model's worker is pinned to a CPU of its own. The slower node shares its CPU with a process that never rests,
+   so that it has half of it; that process runs in both halves of a round, so that the machine is the same.
+2. A round asks the faster node alone (the slower one is stopped), then both; all questions go to the faster node's API.
+3. Before the first round both nodes measure themselves (`tarsd bench`) where they can; else a few questions at each
+   let their speeds be seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from bench.cluster import Cluster, Daemon, DaemonError, Plan
+from bench.harness import Context, Row
+from bench.inference_client import Burst, burst, connections, story
+from bench.inference_node import (
+    LOAD_S,
+    NotAvailableError,
+    model_name,
+    model_worker,
+    nodes_of,
+    require_slots,
+    settings,
+)
+from bench.stats import paired_ratios
+
+QUESTIONS, SLOTS = 20, 4
+ANSWER_TOKENS, QUICK_TOKENS = 64, 24
+MEASURE_S = 120.0
+AIM = 1.4
+_NEVER_RESTS = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nprint('on', flush=True)\nwhile True: pass"
+
+
+async def rows(context: Context) -> list[Row]:
+    """Return the rows."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        raise NotAvailableError("two CPUs are needed, there is one")
+    tokens = context.pick(QUICK_TOKENS, ANSWER_TOKENS)
+    plans = [Plan(name, ("cognitive",), settings=settings(slots=SLOTS, model_threads=1)) for name in ("fast", "slow")]
+    alone, both = [], []
+    async with nodes_of(plans, context.folder / "pair") as nodes, never_resting(cpus[1]), connections() as session:
+        for name in ("fast", "slow"):
+            await require_slots(nodes.clients[name], name, SLOTS)
+        pin(nodes["fast"], cpus[0])
+        pin(nodes["slow"], cpus[1])
+        speeds = {name: await _speed(session, nodes[name].url, tokens) for name in ("fast", "slow")}
+        measured = await _measure(nodes, session, tokens)
+        for number in range(context.pick(1, 5)):
+            await nodes["slow"].stop()
+            await nodes.wait_state("fast", "slow", ("left", "dead"))
+            alone.append(await _ask_all(session, nodes["fast"].url, 1000 + 100 * number, tokens))
+            await nodes["slow"].start()
+            await nodes.wait_capability("fast", "chat", LOAD_S, of="slow")
+            pin(nodes["slow"], cpus[1])
+            await _warm(session, nodes["slow"].url, tokens)
+            both.append(await _ask_all(session, nodes["fast"].url, 5000 + 100 * number, tokens))
+    ratio = speeds["fast"] / speeds["slow"]
+    return [_row(alone, both, f"the faster is {ratio:.1f} times as fast; {measured}")]
+
+
+def _row(alone: list[Burst], both: list[Burst], note: str) -> Row:
+    one, two = ([found.tokens_per_s for found in side] for side in (alone, both))
+    gains = paired_ratios(two, one)
+    return Row(
+        figure=f"{QUESTIONS} questions at once, two nodes of 2:1 speed against the faster alone", unit="tokens/s",
+        samples=two, aim=AIM, aim_is=">=", aim_on="ratio", reference=one, reference_name="faster alone",
+        note=f"{note}; gain {min(gains):.2f}-{max(gains):.2f} (median {statistics.median(gains):.2f})",
+    )  # fmt: skip
+
+
+def pin(daemon: Daemon, cpu: int) -> None:
+    """Keep every thread of the node's model on one CPU."""
+    worker = model_worker(daemon)
+    for thread in worker.threads():
+        os.sched_setaffinity(thread.id, {cpu})
+
+
+@asynccontextmanager
+async def never_resting(cpu: int) -> AsyncGenerator[None, None]:
+    """Run a process that takes half of what others want of `cpu`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _NEVER_RESTS, str(cpu), stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        await process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _measure(nodes: Cluster, session: aiohttp.ClientSession, tokens: int) -> str:
+    """Let the nodes know their speeds (rule 3); return how."""
+    try:
+        for name in ("fast", "slow"):
+            await nodes[name].command("bench", "--quick", within_s=MEASURE_S)
+    except DaemonError:
+        for name in ("fast", "slow"):
+            await _warm(session, nodes[name].url, tokens)
+        return "speeds as seen of late, `tarsd bench` is not there"
+    return "speeds measured by `tarsd bench`"
+
+
+async def _warm(session: aiohttp.ClientSession, url: str, tokens: int) -> None:
+    await burst(session, url, model_name(), [story(9000 + one) for one in range(2)], tokens)
+
+
+async def _speed(session: aiohttp.ClientSession, url: str, tokens: int) -> float:
+    """Return the speed of one answer after its first token."""
+    await burst(session, url, model_name(), [story(8000)], 8)
+    return (await burst(session, url, model_name(), [story(8100)], tokens)).replies[0].tokens_per_s
+
+
+async def _ask_all(session: aiohttp.ClientSession, url: str, number: int, tokens: int) -> Burst:
+    return await burst(session, url, model_name(), [story(number + one) for one in range(QUESTIONS)], tokens)
