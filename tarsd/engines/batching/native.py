@@ -65,6 +65,7 @@ class Native:
             llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
         )
         self.vocab_size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
+        self.token_numbers: Any = np.arange(self.vocab_size, dtype=np.int32)
         self._piece = ctypes.create_string_buffer(_PIECE_BYTES)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         # Arrays over the batch's own memory: filling them by slices costs a fraction of doing so token by token.
@@ -110,6 +111,10 @@ class Native:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self.context, index), (self.vocab_size,))
 
     # --- sequences ------------------------------------------------------------------------------------------------
+
+    def empty(self) -> None:
+        """Forget everything: cells are given out from the first one again."""
+        llama_cpp.llama_memory_clear(self._memory, False)
 
     def cut(self, sequence: int, length: int) -> bool:
         """Forget what a sequence holds from `length` on; False where the model cannot go back so far."""
@@ -159,9 +164,13 @@ class Native:
         """Tell whether the model ends its answer with `token`."""
         return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
 
-    def piece(self, token: int, *, first: bool) -> bytes:
-        """Return the token's bytes; some vocabularies begin each answer with a space, which is not shown."""
-        length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, _PIECE_BYTES, 1 if first else 0, False)
+    def piece(self, token: int, *, first: bool, special: bool = False) -> bytes:
+        """Return the token's bytes; some vocabularies begin each answer with a space, which is not shown.
+
+        A control token is b"" unless `special`.
+        """
+        strip = 1 if first else 0
+        length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, _PIECE_BYTES, strip, special)
         return self._piece.raw[: max(0, length)]
 
     def control_strings(self) -> Iterator[str]:
