@@ -34,6 +34,8 @@ class LlamaCppEngine(WorkerChatEngine):
     kind = "llama_cpp"
     target = "tarsd.engines.llama_cpp_worker:LlamaCppWorker"
     # A step lasts half a second, a token of a very large model on an old PC some seconds.
+    # Memory for the states of conversations that were pushed out; who builds the engine may set it before `start`.
+    warm_mib = 64
     silence_s = 10.0
     stuck_s = 20.0
 
@@ -49,6 +51,7 @@ class LlamaCppEngine(WorkerChatEngine):
             self.settings.gpu_layers if self._has_gpu() else 0,
             self.at_once(),
             self.settings.cache_tokens,
+            self.warm_mib,
         )
 
     def at_once(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import llama_cpp
 import numpy as np
 
+from tarsd.engines.batching.gpu import gpu_layers as _gpu_layers
 from tarsd.errors import EngineUnavailable
 
 BATCH_TOKENS = 512
@@ -50,7 +51,7 @@ class Native:
     def __init__(self, path: Path, *, context_tokens: int, cells: int, sequences: int, threads: int, gpu_layers: int):
         llama_cpp.llama_backend_init()
         llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
-        self.model = _load(path, gpu_layers)
+        self.model = _load(path, _gpu_layers(gpu_layers, path, cells or context_tokens))
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         trained = int(llama_cpp.llama_model_n_ctx_train(self.model))
         # Beyond what it was trained for a model writes nonsense.
@@ -239,9 +240,9 @@ class Native:
         return context
 
 
-def _load(path: Path, gpu_layers: int) -> Any:
+def _load(path: Path, layers: int) -> Any:
     chosen = llama_cpp.llama_model_default_params()
-    chosen.n_gpu_layers = gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0
+    chosen.n_gpu_layers = layers
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), chosen)
     if not model:
         raise EngineUnavailable(f"llama.cpp cannot load {path}: broken, or of a kind that this build does not know")
