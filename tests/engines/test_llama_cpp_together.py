@@ -401,3 +401,34 @@ def test_characters_of_several_tokens_are_never_cut_beside_others(worker: Any) -
         assert "\ufffd" not in reader.text
         assert set(reader.text) <= set("🙂日本ñ")
         assert all(item.text or item.finish_reason for item in reader.items)
+
+
+def resplit(worker: Any, tokens: list[int]) -> list[int]:
+    """Return the same text in other tokens: the first one that can be is split into its characters."""
+    native = worker.board._native
+    for at, token in enumerate(tokens):
+        piece = native.piece(token, first=False)
+        parts = [one for byte in piece.decode(errors="replace") for one in native.tokenize(byte, special=False)]
+        if len(parts) > 1 and b"".join(native.piece(part, first=False) for part in parts) == piece:
+            return [*tokens[:at], *parts, *tokens[at + 1 :]]
+    raise AssertionError("no token can be split")
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_what_a_model_split_otherwise_than_the_tokenizer_is_reused_all_the_same(worker: Any, is_saved: bool) -> None:
+    first = [Message("user", "Name three colours, and tell me at length why you chose just these. " * 4)]
+    answered = alone(worker, question(messages=first, max_tokens=20))
+    row = next(row for row in worker.board.cache.rows if row.held)
+    before = answered.items[-1].usage
+    assert before is not None
+    start = before.prompt_tokens
+    row.held[start:] = resplit(worker, row.held[start:])
+    if is_saved:
+        for effect in worker.board.cache.drop_warm():
+            worker.board._do(effect)
+    held = worker.board.shelf.rows()[0][1] if is_saved else row.held
+    second = [*first, Message("assistant", answered.text), Message("user", "And three animals.")]
+    asked = question(messages=second, max_tokens=5)
+    plain = worker.board._prompts.make(asked)
+    assert worker.board._as_held(asked, plain).tokens[: len(held)] == held
+    assert plain.tokens[: len(held)] != held

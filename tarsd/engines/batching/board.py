@@ -161,7 +161,7 @@ class Board:
                 if self.shelf.wants(tokens, self._native.state_bytes(sequence)) and (
                     state := self._native.save(sequence)
                 ):
-                    self.shelf.put(tokens, state)
+                    self.shelf.put(tokens, state, self._texts.get(sequence, ""))
                 self._native.cut(sequence, 0)
                 self._texts.pop(sequence, None)
             case Copy(source, to, length):
@@ -186,17 +186,18 @@ class Board:
             self._settle(youngest)
 
     def _as_held(self, asked: ChatRequest, prompt: Prompt) -> Prompt:
-        """Return the prompt split as a warm sequence has it, where that begins with the same text (rule 5)."""
+        """Return the prompt split as a warm or saved row has it, where that stands for its beginning (rule 5)."""
         text = prompt.text[: len(prompt.text) - len(asked.partial)]
-        for sequence, held_text in self._texts.items():
-            row = self.cache.rows[sequence]
-            if row.is_busy or not text.startswith(held_text) or common(row.held, prompt.tokens) == len(row.held):
-                continue
-            rest = self._native.tokenize(text[len(held_text) :], special=True)
-            tokens = [*row.held, *rest, *prompt.said]
-            if len(tokens) < self._native.context_tokens:
-                return msgspec.structs.replace(prompt, tokens=tokens)
-        return prompt
+        warm = [(held_text, self.cache.rows[sequence].held) for sequence, held_text in self._texts.items()]
+        found = [row for row in [*warm, *self.shelf.texts()] if text.startswith(row[0])]
+        if not found:
+            return prompt
+        held_text, held = max(found, key=lambda row: len(row[1]))
+        if common(held, prompt.tokens) == len(held):
+            return prompt
+        rest = self._native.tokenize(text[len(held_text) :], special=True)
+        tokens = [*held, *rest, *prompt.said]
+        return msgspec.structs.replace(prompt, tokens=tokens) if len(tokens) < self._native.context_tokens else prompt
 
     # --- a step -----------------------------------------------------------------------------------------------------
 

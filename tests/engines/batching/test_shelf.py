@@ -12,7 +12,7 @@ def test_it_never_holds_more_than_its_bound(put: list[tuple[int, int]]) -> None:
     for first, size in put:
         shelf.put([first] * 50, bytes(size))
         assert shelf.held_bytes <= 100
-        assert shelf.held_bytes == sum(len(shelf._kept[key][1]) for key, _ in shelf.rows())
+        assert shelf.held_bytes == sum(len(shelf._kept[key].state) for key, _ in shelf.rows())
 
 
 def test_the_oldest_goes_and_what_a_longer_row_contains_too() -> None:
