@@ -20,12 +20,14 @@ from typing import Any
 import msgspec
 
 from tarsd.calls import Message, Tool, ToolCall
+from tarsd.engines import schemas
 from tarsd.errors import InvalidInput
 
 _HERMES = ("<tool_call>", "</tool_call>")
 _MISTRAL = "[TOOL_CALLS]"
 _PYTHON_TAG = "<|python_tag|>"
-_OPENERS = (_HERMES[0], _MISTRAL, _PYTHON_TAG)
+OPENERS = (_HERMES[0], _MISTRAL, _PYTHON_TAG)
+_NO_PARAMETERS = '{"type": "object", "properties": {}}'
 
 _BLOCK = """\
 You can call these tools, described by JSON schemas:
@@ -38,7 +40,7 @@ def described(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     found = []
     for index, tool in enumerate(tools):
         function: dict[str, Any] = {"name": tool.name, "description": tool.description}
-        function["parameters"] = _object(tool.parameters or '{"type": "object", "properties": {}}', f"tools[{index}]")
+        function["parameters"] = _object(tool.parameters or _NO_PARAMETERS, f"tools[{index}]")
         found.append({"type": "function", "function": function})
     return found
 
@@ -70,23 +72,24 @@ def without_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Me
     return [Message("system", block), *plain]
 
 
-def schema_of_call(tools: Sequence[Tool], choice: str) -> str:
+def schema_of_call(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
     """Return the JSON schema of an answer that must be a call (`tool_choice` "required" or a tool's name).
 
-    Raises `InvalidInput` for the name of no tool.
+    Raises `InvalidInput` for the name of no tool, and for parameters that cannot be held.
     """
-    chosen = [tool for tool in tools if choice in ("required", tool.name)]
+    chosen = [(at, tool) for at, tool in enumerate(tools) if choice in ("required", tool.name)]
     if not chosen:
         raise InvalidInput(f"tool_choice: no tool is called {choice!r}")
-    forms = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": one["function"]["name"]}, "arguments": one["function"]["parameters"]},
-            "required": ["name", "arguments"],
-        }
-        for one in described(chosen)
-    ]
-    return json.dumps(forms[0] if len(forms) == 1 else {"oneOf": forms})
+    forms, targets = [], dict[str, Any]()
+    for at, tool in chosen:
+        field = f"tools[{at}].parameters"
+        given = schemas.prepared_part(tool.parameters or _NO_PARAMETERS, field, f"tool-{at}")
+        targets |= given.targets
+        # An object's own rule comes first: what a schema without a type may be is no list of arguments.
+        arguments = {"type": "object"} | given.schema
+        properties = {"name": {"const": tool.name}, "arguments": arguments}
+        forms.append({"type": "object", "properties": properties, "required": ["name", "arguments"]})
+    return (forms[0] if len(forms) == 1 else {"oneOf": forms}) | {"$defs": targets}
 
 
 def is_forced(tools: Sequence[Tool], choice: str) -> bool:
@@ -102,6 +105,7 @@ class ToolCallFilter:
         self._new_id = new_id
         self._held = ""
         self._has_shown = False
+        self._follows_call = False
         self.calls: list[ToolCall] = []
 
     def feed(self, text: str) -> str:
@@ -121,6 +125,9 @@ class ToolCallFilter:
 
     def _take(self, *, final: bool) -> str:
         shown = ""
+        if self._follows_call:  # white space between two calls is no text
+            self._held = self._held.lstrip()
+            self._follows_call = not self._held
         while self._held:
             at, opener = self._first_opener()
             if opener is None:
@@ -138,11 +145,14 @@ class ToolCallFilter:
                 shown += self._held[:length]
             else:
                 self.calls += found
-            self._held = self._held[length:].lstrip() if found else self._held[length:]
+            self._held = self._held[length:]
+            if found:
+                self._held = self._held.lstrip()
+                self._follows_call = not self._held
         return shown
 
     def _first_opener(self) -> tuple[int, str | None]:
-        found = [(at, opener) for opener in _OPENERS if (at := self._held.find(opener)) >= 0]
+        found = [(at, opener) for opener in OPENERS if (at := self._held.find(opener)) >= 0]
         return min(found, default=(0, None))
 
     def _call_at_start(self, opener: str, *, final: bool) -> tuple[int, list[ToolCall] | None]:
@@ -195,8 +205,8 @@ class ToolCallFilter:
 
 def _overlap(text: str) -> int:
     """Return how many characters at the end of `text` may be the beginning of a call."""
-    for length in range(min(len(text), max(map(len, _OPENERS)) - 1), 0, -1):
-        if any(opener.startswith(text[-length:]) for opener in _OPENERS):
+    for length in range(min(len(text), max(map(len, OPENERS)) - 1), 0, -1):
+        if any(opener.startswith(text[-length:]) for opener in OPENERS):
             return length
     return 0
 

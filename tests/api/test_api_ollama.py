@@ -98,6 +98,7 @@ async def test_headers_and_the_last_object_say_who_answered_and_what_was_left_ou
         "engine": "llama_cpp",
         "model": "tiny-model",
         "dropped_messages": 4,
+        "limit": "max_tokens",
     }
     assert reply["limit"] == "max_tokens"
 

@@ -31,7 +31,13 @@ def pieces(worker: Any, text: str, partial: str = "", most: int = TOKENS) -> lis
     """Return what the model says as the host asks for it: greedy, and discouraged from repeating itself."""
     messages = [calls.Message("system", "You are TARS."), calls.Message("user", text)]
     asked = calls.ChatRequest(messages, partial, max_tokens=most, temperature=0.0, repeat_penalty=1.1)
-    return [piece for data in worker.generate(encode(asked)) if data and (piece := decode(data, calls.ChatItem).text)]
+    said = []
+    for data in worker.generate(encode(asked)):
+        if not data:
+            worker.tick()
+        elif piece := decode(data, calls.ChatItem).text:
+            said.append(piece)
+    return said
 
 
 def test_a_cut_answer_goes_on_exactly_as_if_it_had_not_been_cut(worker: Any) -> None:

@@ -50,7 +50,7 @@ class Answer:
         self._pending_piece = b""
         self._written = 0
         self._text, self._stops = Utf8(), StopFilter(asked.stop)
-        self._calls = ToolCallFilter([] if asked.tool_choice == "none" else asked.tools, new_id)
+        self._calls = ToolCallFilter(asked.tools if self.has_tools else [], new_id)
         self._is_forced = is_forced(asked.tools, asked.tool_choice)
         self._forced_text = ""
         if prompt.dropped_messages:
@@ -60,6 +60,11 @@ class Answer:
     def is_repeatable(self) -> bool:
         """Whether the same request must get the same answer, as far as that can be had: it has a seed."""
         return self.asked.seed is not None
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether its text may hold calls."""
+        return bool(self.asked.tools) and self.asked.tool_choice != "none"
 
     @property
     def is_reading(self) -> bool:

@@ -5,12 +5,16 @@ Rules
    one is not passed for ever. Who is admitted has all the cells that it may need (`cache`).
 2. A step evaluates the last token of each answer that is being written, and a slice of the prompts (`slices`): answers
    join and leave at any token.
-3. A request with a seed gets the same answer each time it is asked alone: it reuses nothing, and its prompt is
-   evaluated in slices of one size. Beside others it may differ where a token was a close call: llama.cpp sums the same
-   numbers in another order when a batch has another shape, and a logit differs in its last bits.
+3. A request with a seed gets the same answer each time it is asked alone: it reuses nothing, its prompt is evaluated
+   in slices of one size, and what is warm leaves the context before it. Beside others it can differ: its cells lie
+   between theirs and the batches have other shapes, so the same numbers are summed up in another order. With the
+   bundled model logits were seen to differ by 0.6 then, with flash attention and without. Without it only the cells
+   matter, not the slices, but prompts took half as long again. Cells of its own for each sequence would make it exact,
+   and give each answer a fixed share of the context.
 4. The state of a conversation that is pushed out is saved in memory, and brought back when that conversation goes on.
 5. Text decides what is reused, where tokens differ: what a model wrote need not be split as the tokenizer would.
-6. When llama.cpp finds no room after all, what is warm goes; then the youngest answer ends with an error, alone.
+6. When llama.cpp finds no room after all, what is warm goes; then the youngest answer ends with an error, alone. When
+   it fails in a step, each part of it is tried alone, and only an answer whose own part fails ends.
 """
 
 from __future__ import annotations
@@ -30,16 +34,19 @@ from tarsd.engines.batching.prompts_shape import Prompt
 from tarsd.engines.batching.sampling import Sampler
 from tarsd.engines.batching.shelf import Shelf
 from tarsd.engines.batching.slices import Slices, shares
+from tarsd.engines.toolcalls import OPENERS
 from tarsd.errors import EngineUnavailable, TarsdError
 
 REPEATABLE_SLICE = 32
+_NO_ROOM = "llama.cpp has no room for this answer beside the others"
 
 
 class Board:
     """The answers of one model; `step` does the work, an answer's `items` are what comes of it."""
 
-    def __init__(self, native: Native, prompts: Prompts, cache: Cache, shelf: Shelf) -> None:
+    def __init__(self, native: Native, prompts: Prompts, cache: Cache, shelf: Shelf, slots: int) -> None:
         self._native = native
+        self._slots = slots
         self._prompts = prompts
         self.cache = cache
         self.shelf = shelf
@@ -48,14 +55,18 @@ class Board:
         self._active: list[Answer] = []
         self._texts: dict[int, str] = {}  # of warm sequences
         self.last_step: list[Part] = []
+        # Some vocabularies have a control token for what opens a call, and control tokens have no text.
+        split = [native.tokenize(opener, special=True) for opener in OPENERS]
+        self._openers = {tokens[0] for tokens in split if len(tokens) == 1}
 
     def enter(self, asked: ChatRequest) -> Answer:
         """Take a request; raises `InvalidInput` for one that cannot be served."""
         prompt = self._prompts.make(asked)
         if asked.seed is None and not asked.prompt:
             prompt = self._as_held(asked, prompt)
-        most = min(asked.max_tokens, self._native.context_tokens - len(prompt.tokens))
-        sampler = Sampler(self._native, asked, grammar_of(asked), prompt.said)
+        most = min(max(1, asked.max_tokens), self._native.context_tokens - len(prompt.tokens))
+        grammar = grammar_of(asked)
+        sampler = Sampler(self._native, asked, grammar, prompt.said)
         answer = Answer(asked, prompt, sampler, most, new_call_id)
         self._waiting.append(answer)
         return answer
@@ -79,16 +90,38 @@ class Board:
             except NoRoom:
                 self._make_room()
                 continue
+            except EngineUnavailable:
+                self._each_alone(parts)
+                return
             self.last_step = [part for _, part in parts]
             self._take(parts, indices)
             self._learn(parts, time.perf_counter() - began)
             return
 
+    def _each_alone(self, parts: Sequence[tuple[Answer, Part]]) -> None:
+        """Rule 6: a step that failed as a whole."""
+        there = [self._native.cut(part.sequence, part.start) for _, part in parts]
+        for (answer, part), is_there in zip(parts, there, strict=True):
+            try:
+                if not is_there:
+                    raise EngineUnavailable("llama.cpp lost this answer's state in a step that failed")
+                indices = self._native.evaluate([part])
+            except (NoRoom, EngineUnavailable) as error:
+                self._native.cut(part.sequence, 0)
+                self.cache.rows[part.sequence].held.clear()
+                answer.fail(error if isinstance(error, EngineUnavailable) else EngineUnavailable(_NO_ROOM))
+                self._settle(answer)
+            else:
+                self.last_step = [part]
+                self._take([(answer, part)], indices)
+
     # --- who is in --------------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        while self._waiting:
+        while self._waiting and len(self._active) < self._slots:
             answer = self._waiting[0]
+            if answer.is_repeatable and not self._active:
+                self._empty()  # rule 3
             placed = self.cache.place(
                 answer.prompt.tokens, answer.most_tokens, self.shelf.rows(), fresh=answer.is_repeatable
             )
@@ -97,6 +130,11 @@ class Board:
             self._waiting.pop(0)
             self._active.append(answer)
             answer.begin(placed.sequence, self._carry_out(placed))
+
+    def _empty(self) -> None:
+        for effect in self.cache.drop_warm():
+            self._do(effect)
+        self._native.empty()
 
     def _carry_out(self, placed: Placement) -> int:
         """Do what a placement needs; return how much of the prompt is there."""
@@ -123,7 +161,7 @@ class Board:
                 if self.shelf.wants(tokens, self._native.state_bytes(sequence)) and (
                     state := self._native.save(sequence)
                 ):
-                    self.shelf.put(tokens, state)
+                    self.shelf.put(tokens, state, self._texts.get(sequence, ""))
                 self._native.cut(sequence, 0)
                 self._texts.pop(sequence, None)
             case Copy(source, to, length):
@@ -144,21 +182,22 @@ class Board:
             self._do(effect)
         if not warm:
             youngest = self._active[-1]
-            youngest.fail(EngineUnavailable("llama.cpp has no room for this answer beside the others"))
+            youngest.fail(EngineUnavailable(_NO_ROOM))
             self._settle(youngest)
 
     def _as_held(self, asked: ChatRequest, prompt: Prompt) -> Prompt:
-        """Return the prompt split as a warm sequence has it, where that begins with the same text (rule 5)."""
+        """Return the prompt split as a warm or saved row has it, where that stands for its beginning (rule 5)."""
         text = prompt.text[: len(prompt.text) - len(asked.partial)]
-        for sequence, held_text in self._texts.items():
-            row = self.cache.rows[sequence]
-            if row.is_busy or not text.startswith(held_text) or common(row.held, prompt.tokens) == len(row.held):
-                continue
-            rest = self._native.tokenize(text[len(held_text) :], special=True)
-            tokens = [*row.held, *rest, *prompt.said]
-            if len(tokens) < self._native.context_tokens:
-                return msgspec.structs.replace(prompt, tokens=tokens)
-        return prompt
+        warm = [(held_text, self.cache.rows[sequence].held) for sequence, held_text in self._texts.items()]
+        found = [row for row in [*warm, *self.shelf.texts()] if text.startswith(row[0])]
+        if not found:
+            return prompt
+        held_text, held = max(found, key=lambda row: len(row[1]))
+        if common(held, prompt.tokens) == len(held):
+            return prompt
+        rest = self._native.tokenize(text[len(held_text) :], special=True)
+        tokens = [*held, *rest, *prompt.said]
+        return msgspec.structs.replace(prompt, tokens=tokens) if len(tokens) < self._native.context_tokens else prompt
 
     # --- a step -----------------------------------------------------------------------------------------------------
 
@@ -168,12 +207,13 @@ class Board:
         parts = [(answer, self._next_token(answer)) for answer in writing]
         room = BATCH_TOKENS - len(parts)
         reading = [answer for answer in self._active if answer.is_reading]
-        for answer in reading:
-            if answer.is_repeatable and room >= (tokens := min(REPEATABLE_SLICE, answer.left)):
-                parts.append((answer, _slice(answer, tokens)))
-                room -= tokens
+        repeatable = next((answer for answer in reading if answer.is_repeatable), None)
         others = [answer for answer in reading if not answer.is_repeatable]
         size = min(self.slices.size(is_shared=bool(writing)), room)
+        if repeatable is not None:  # one at a time: its slice is as long as it is, and readers wait for it
+            tokens = min(REPEATABLE_SLICE, repeatable.left)
+            parts.append((repeatable, _slice(repeatable, tokens)))
+            size = max(size - tokens, 1)
         for answer, tokens in zip(others, shares([answer.left for answer in others], size), strict=True):
             if tokens:
                 parts.append((answer, _slice(answer, tokens)))
@@ -203,7 +243,8 @@ class Board:
             answer.fail(error)
             return
         is_end = self._native.is_end(token)
-        piece = b"" if is_end else self._native.piece(token, first=answer.is_first)
+        special = answer.has_tools and token in self._openers  # shown to who looks for calls
+        piece = b"" if is_end else self._native.piece(token, first=answer.is_first, special=special)
         answer.take(token, piece, is_end=is_end)
 
     def _settle(self, answer: Answer) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import llama_cpp
 import numpy as np
 
+from tarsd.engines.batching.gpu import gpu_layers as _gpu_layers
 from tarsd.errors import EngineUnavailable
 
 BATCH_TOKENS = 512
@@ -50,7 +51,7 @@ class Native:
     def __init__(self, path: Path, *, context_tokens: int, cells: int, sequences: int, threads: int, gpu_layers: int):
         llama_cpp.llama_backend_init()
         llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
-        self.model = _load(path, gpu_layers)
+        self.model = _load(path, _gpu_layers(gpu_layers, path, cells or context_tokens))
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         trained = int(llama_cpp.llama_model_n_ctx_train(self.model))
         # Beyond what it was trained for a model writes nonsense.
@@ -65,6 +66,7 @@ class Native:
             llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
         )
         self.vocab_size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
+        self.token_numbers: Any = np.arange(self.vocab_size, dtype=np.int32)
         self._piece = ctypes.create_string_buffer(_PIECE_BYTES)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         # Arrays over the batch's own memory: filling them by slices costs a fraction of doing so token by token.
@@ -110,6 +112,10 @@ class Native:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self.context, index), (self.vocab_size,))
 
     # --- sequences ------------------------------------------------------------------------------------------------
+
+    def empty(self) -> None:
+        """Forget everything: cells are given out from the first one again."""
+        llama_cpp.llama_memory_clear(self._memory, False)
 
     def cut(self, sequence: int, length: int) -> bool:
         """Forget what a sequence holds from `length` on; False where the model cannot go back so far."""
@@ -159,9 +165,13 @@ class Native:
         """Tell whether the model ends its answer with `token`."""
         return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
 
-    def piece(self, token: int, *, first: bool) -> bytes:
-        """Return the token's bytes; some vocabularies begin each answer with a space, which is not shown."""
-        length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, _PIECE_BYTES, 1 if first else 0, False)
+    def piece(self, token: int, *, first: bool, special: bool = False) -> bytes:
+        """Return the token's bytes; some vocabularies begin each answer with a space, which is not shown.
+
+        A control token is b"" unless `special`.
+        """
+        strip = 1 if first else 0
+        length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, _PIECE_BYTES, strip, special)
         return self._piece.raw[: max(0, length)]
 
     def control_strings(self) -> Iterator[str]:
@@ -230,9 +240,9 @@ class Native:
         return context
 
 
-def _load(path: Path, gpu_layers: int) -> Any:
+def _load(path: Path, layers: int) -> Any:
     chosen = llama_cpp.llama_model_default_params()
-    chosen.n_gpu_layers = gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0
+    chosen.n_gpu_layers = layers
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), chosen)
     if not model:
         raise EngineUnavailable(f"llama.cpp cannot load {path}: broken, or of a kind that this build does not know")

@@ -5,17 +5,16 @@ Rules
 2. What was said already (`partial`) follows as text, whatever it says.
 3. A prompt that fills the context is refused. With `overflow="drop_oldest"` the oldest turns are left out until there
    is room for `max_tokens`, or a quarter of the context: never the system's, never the last message. A turn begins with
-   a message of the user.
+   a message of the user; what a tool answered stays with its call.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jinja2
-import msgspec
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from tarsd.calls import ChatRequest, Message
@@ -44,64 +43,81 @@ class Prompts:
     def make(self, asked: ChatRequest) -> Prompt:
         """Return the prompt of a request; raises `ContextOverflow` with the numbers where it does not fit (rule 3)."""
         said = self._native.tokenize(self._defuser.text(asked.partial), special=False) if asked.partial else []
-        messages, dropped = asked.messages, 0
-        while True:
-            prompt = self._made(asked, messages, said, dropped)
-            room = self._native.context_tokens - len(prompt.tokens)
-            wanted = 1 if asked.overflow == "refuse" else self._wanted(asked)
-            if room >= wanted:
-                return prompt
-            shorter = None if asked.prompt or asked.overflow == "refuse" else without_oldest_turn(messages)
-            if shorter is None and room > 0:
-                return prompt
-            if shorter is None:
-                raise ContextOverflow(
-                    f"{'prompt' if asked.prompt else 'messages'}: {len(prompt.tokens)} tokens do not fit the model's "
-                    f"context of {self._native.context_tokens} tokens"
-                )
-            dropped += len(messages) - len(shorter)
-            messages = shorter
+        prompt = self._made(asked, asked.messages, said)
+        if asked.overflow == "drop_oldest" and not asked.prompt and self._room(prompt) < self._wanted(asked):
+            prompt = self._shortened(asked, said) or prompt
+        if self._room(prompt) < 1:
+            raise ContextOverflow(
+                f"{'prompt' if asked.prompt else 'messages'}: {len(prompt.tokens)} tokens do not fit the model's "
+                f"context of {self._native.context_tokens} tokens"
+            )
+        return prompt
+
+    def _shortened(self, asked: ChatRequest, said: list[int]) -> Prompt | None:
+        """Return the prompt with as few turns left out as possible, by halving; with all of them where none fits."""
+        forms = list(shorter_forms(asked.messages))
+        low, high = 0, len(forms) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._room(self._made(asked, forms[middle], said)) >= self._wanted(asked):
+                high = middle
+            else:
+                low = middle + 1
+        return self._made(asked, forms[low], said) if forms else None
+
+    def _room(self, prompt: Prompt) -> int:
+        return self._native.context_tokens - len(prompt.tokens)
 
     def _wanted(self, asked: ChatRequest) -> int:
         return min(max(1, asked.max_tokens), self._native.context_tokens // ENOUGH_SHARE)
 
-    def _made(self, asked: ChatRequest, messages: Sequence[Message], said: list[int], dropped: int) -> Prompt:
+    def _made(self, asked: ChatRequest, messages: Sequence[Message], said: list[int]) -> Prompt:
         text = asked.prompt or self._rendered(asked, messages)
         tokens = self._native.begun(self._native.tokenize(text, special=True)) + said
         if not tokens:
             raise InvalidInput("prompt: it is empty")
-        return Prompt(text + asked.partial, tokens, said, dropped)
+        return Prompt(text + asked.partial, tokens, said, len(asked.messages) - len(messages))
 
     def _rendered(self, asked: ChatRequest, messages: Sequence[Message]) -> str:
         tools = [] if asked.tool_choice == "none" else asked.tools
-        if tools and self.knows_tools:
-            given: dict[str, Any] = {"tools": toolcalls.described(tools)}
-            return self._render([toolcalls.as_dicts(self._harmless(messages))], **given)
         plain = self._defuser.messages(toolcalls.without_tools(messages, tools))
-        return self._render([plain, plain_turns(plain)])
+        forms: list[dict[str, Any]] = [{"messages": plain}, {"messages": plain_turns(plain)}]
+        if self.knows_tools and (tools or any(message.tool_calls or message.role == "tool" for message in messages)):
+            known = self._harmless(toolcalls.as_dicts(messages))
+            forms.insert(0, {"messages": known, "tools": self._harmless(toolcalls.described(tools)) or None})
+        return self._render(forms)
 
-    def _harmless(self, messages: Sequence[Message]) -> list[Message]:
-        return [msgspec.structs.replace(message, content=self._defuser.text(message.content)) for message in messages]
+    def _harmless(self, value: Any) -> Any:
+        """Return JSON-like `value` with every text in it defused."""
+        if isinstance(value, str):
+            return self._defuser.text(value)
+        if isinstance(value, list):
+            return [self._harmless(one) for one in value]
+        if isinstance(value, dict):
+            return {self._defuser.text(key): self._harmless(one) for key, one in value.items()}
+        return value
 
-    def _render(self, forms: Sequence[list[dict[str, Any]]], **given: Any) -> str:
+    def _render(self, forms: Sequence[dict[str, Any]]) -> str:
         """Return the first form that the template takes: some know no system role, some want roles to alternate."""
         refusal: Exception | None = None
-        for messages in forms:
+        for form in forms:
             try:
-                return str(self._format(messages=messages, **given).prompt)
+                return str(self._format(**form).prompt)
             except (jinja2.TemplateError, ValueError, TypeError) as error:
                 # ValueError is what `raise_exception` of a template becomes: a role that it does not know.
                 refusal = error
         raise InvalidInput(f"messages: the model's chat template refuses them: {refusal}") from refusal
 
 
-def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
-    """Return the messages without their oldest turn (rule 3); None where nothing may be left out."""
+def shorter_forms(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Yield the messages without their oldest turn, without the two oldest, … (rule 3)."""
     first = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
-    if first >= len(messages) - 1:
-        return None
-    following = (at for at in range(first + 1, len(messages)) if messages[at].role == "user")
-    return [*messages[:first], *messages[next(following, len(messages) - 1) :]]
+    last = len(messages) - 1
+    while last > first and messages[last].role == "tool":
+        last -= 1  # the call that it answers stays with it
+    starts = [at for at in range(first + 1, last) if messages[at].role == "user"]
+    for start in [*starts, last] if last > first else []:
+        yield [*messages[:first], *messages[start:]]
 
 
 def new_call_id() -> str:

@@ -18,10 +18,12 @@ import llama_cpp
 import numpy as np
 
 from tarsd.calls import ChatRequest
+from tarsd.engines.batching.grammars import Grammar
 from tarsd.engines.batching.native import Native
 from tarsd.errors import InvalidInput
 
 PENALIZED_TOKENS = 64
+FREE = Grammar("", "grammar")
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
@@ -29,18 +31,23 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 class Sampler:
     """Chooses the tokens of one answer; `free` it."""
 
-    def __init__(self, native: Native, asked: ChatRequest, grammar: str = "", said: Iterable[int] = ()) -> None:
+    def __init__(self, native: Native, asked: ChatRequest, grammar: Grammar = FREE, said: Iterable[int] = ()) -> None:
         self._native = native
         self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         for sampler in _samplers(asked, native.vocab_size):
             llama_cpp.llama_sampler_chain_add(self._chain, sampler)
         self._grammar = None
-        if grammar:
-            self._grammar = llama_cpp.llama_sampler_init_grammar(native.vocab, grammar.encode(), b"root")
+        if grammar.text:
+            self._grammar = llama_cpp.llama_sampler_init_grammar(native.vocab, grammar.text.encode(), b"root")
             if not self._grammar:
                 self.free()
-                raise InvalidInput("grammar: llama.cpp does not understand it (GBNF with a rule `root` is expected)")
+                raise InvalidInput(
+                    f"{grammar.field}: llama.cpp refuses the grammar (GBNF with a rule `root`, no left recursion)"
+                )
         for token in said:
+            if self._grammar is not None and not self._allows(token):  # llama.cpp would end the process
+                self.free()
+                raise InvalidInput(f"partial: what was said already does not fit `{grammar.field}`")
             self._accept(token)
 
     def free(self) -> None:
@@ -72,7 +79,7 @@ class Sampler:
     def _candidates(self, index: int) -> Any:
         logits = self._native.logits(index)
         candidates: Any = np.empty(len(logits), _CANDIDATE)
-        candidates["id"] = np.arange(len(logits), dtype=np.int32)
+        candidates["id"] = self._native.token_numbers
         candidates["logit"] = logits
         candidates["p"] = 0.0
         return candidates

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tarsd.engines.schemas import prepared
+from tarsd.errors import InvalidInput
+
+
+def ready(schema: Any) -> dict[str, Any]:
+    return prepared(json.dumps(schema), "json_schema")
+
+
+def test_what_only_describes_is_left_out_and_what_holds_stays() -> None:
+    schema = {
+        "title": "Person",
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"title": {"type": "string", "description": "of a book", "maxLength": 20}},
+        "required": ["title"],
+        "additionalProperties": False,
+    }
+    assert ready(schema) == {
+        "type": "object",
+        "properties": {"title": {"type": "string", "maxLength": 20}},
+        "required": ["title"],
+        "additionalProperties": False,
+    }
+
+
+def test_each_target_gets_a_name_of_its_own() -> None:
+    schema = {
+        "properties": {"item": {"$ref": "#/$defs/item"}, "other": {"$ref": "#/properties/plain"}, "plain": {}},
+        "$defs": {"item": {"properties": {"inner": {"$ref": "#/$defs/item"}}}},
+    }
+    assert ready(schema) == {
+        "properties": {"item": {"$ref": "#/$defs/ref-0"}, "other": {"$ref": "#/$defs/ref-1"}, "plain": {}},
+        "$defs": {"ref-0": {"properties": {"inner": {"$ref": "#/$defs/ref-0"}}}, "ref-1": {}},
+    }
+
+
+def test_upper_bounds_that_are_too_large_to_write_out_are_left_out() -> None:
+    assert ready({"type": "string", "maxLength": 10**9}) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"not": {"type": "string"}}, "'not' cannot be held"),
+        ({"properties": {"a": {"patternProperties": {}}}}, "'patternProperties' cannot be held"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 10**9}, "'minItems' over 256"),
+        ({"type": "string", "minLength": "three"}, "'minLength' must be a whole number"),
+        ({"type": "string", "pattern": "^a{5000}$"}, "'pattern' repeats something over 256 times"),
+        ({"$ref": "https://example.org/schema"}, "must lead within the schema"),
+        ({"$ref": "#/$defs/none"}, "leads nowhere"),
+        ({"anyOf": []}, "'anyOf' must be a list of schemas"),
+        ({"items": {"properties": {"a": 3}}}, "3 where a schema was expected"),
+        ([], "expected a JSON schema that is an object"),
+        ({"description": "x" * 70_000}, "a schema of 70019 bytes"),
+    ],
+)
+def test_what_cannot_be_held_is_refused_with_its_name(schema: Any, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^json_schema: ") as refused:
+        ready(schema)
+    assert reason in str(refused.value)
+
+
+def test_depth_is_bounded_however_deep() -> None:
+    for depth in (100, 50_000):
+        text = '{"items":' * depth + "{}" + "}" * depth
+        with pytest.raises(InvalidInput, match=r"^json_schema: "):
+            prepared(text, "json_schema")
+
+
+def test_what_is_no_json_says_so() -> None:
+    with pytest.raises(InvalidInput, match="json_schema: not valid JSON"):
+        prepared("{", "json_schema")
