@@ -34,7 +34,8 @@ class Extra(msgspec.Struct, omit_defaults=True):
     model: str = ""
     degraded: list[str] = []
     trace: str = ""
-    dropped_messages: int = 0  # the oldest ones, left out so that the rest fits the model's context
+    limit: str = ""  # which limit cut the answer: "max_tokens", "context", "deadline"
+    dropped_messages: int = 0  # of the oldest ones, left out so that the rest fits the context
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -79,12 +80,9 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
             extra = None
             if item.engine:
                 node = call.member.name if call.member else services.node_name
-                extra = Extra(
-                    generated_by=node,
-                    engine=item.engine,
-                    model=item.model,
-                    dropped_messages=item.dropped_messages,
-                )
+                extra = Extra(generated_by=node, engine=item.engine, model=item.model)
+            if item.limit or item.dropped_messages:
+                extra = merged(extra or Extra(), Extra(limit=item.limit, dropped_messages=item.dropped_messages))
             yield Piece(
                 item.text,
                 extra,
