@@ -150,7 +150,7 @@ class OllamaForm:
             "prompt_eval_count": usage.prompt_tokens,
             "eval_count": usage.completion_tokens,
             "tarsd": self._extra,
-        } | ({"limit": last.limit} if last.limit else {})
+        }
 
 
 def _waiting_view(piece: Piece) -> dict[str, Any]:

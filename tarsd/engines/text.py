@@ -32,10 +32,11 @@ class Utf8:
 
 
 class StopFilter:
-    """Holds back what may become a stop string (rule 2); `stopped` once one came."""
+    """Holds back what may become a stop string (rule 2); `stopped` once one came, `stopped_by` says which."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stopped = False
+        self.stopped_by = ""
         self._stops = [stop for stop in stops if stop]
         self._held = ""
 
@@ -46,10 +47,11 @@ class StopFilter:
         if self.stopped:
             return ""
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
+            at, self.stopped_by = min(found, key=lambda each: each[0])
             self.stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            shown, self._held = self._held[:at], ""
             return shown
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         cut = len(self._held) - keep

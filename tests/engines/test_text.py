@@ -37,6 +37,7 @@ def test_a_stop_string_is_not_shown_even_when_it_comes_in_pieces() -> None:
 def test_the_earliest_of_several_stop_strings_counts() -> None:
     stops = StopFilter(["later", "now"])
     assert stops.feed("it is now or later") == "it is "
+    assert stops.stopped_by == "now"
 
 
 def test_what_only_looked_like_a_stop_string_is_shown() -> None:
