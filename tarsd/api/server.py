@@ -22,7 +22,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import documents, manual, openai_routes, page_files, trust, watching, ws
+from tarsd.api import documents, manual, openai_routes, openapi, page_files, trust, watching, ws
 from tarsd.api.guard import add_security_headers, guard
 from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
@@ -141,7 +141,7 @@ class ApiServer:
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (ws, openai_routes, documents, watching, trust, page_files, manual):
+        for module in (ws, openai_routes, documents, watching, trust, page_files, manual, openapi):
             app.add_routes(module.routes())
         return app
 
