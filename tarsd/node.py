@@ -83,6 +83,7 @@ class Node:
                 "engines": lambda: self.account.engine_note(),
                 "records": lambda: self.store.problem,
                 "trust": lambda: self.trust.note() if hasattr(self, "trust") else "",
+                "tokens": lambda: self.api.token_note() if hasattr(self, "api") else "",
             },
         )
 

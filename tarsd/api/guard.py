@@ -9,15 +9,21 @@ Rules
    node was lost.
 3. Where the API listens beyond loopback, everything but the page itself, signing in and /healthz needs a token. The
    chat opens to a pass too, which a member gave to one of its own sessions, unless that member was revoked since.
-4. Invite, nightly, revoke, rotate, and what changes or measures models need the admin token, everywhere.
-5. Tokens are compared in constant time and never taken from a URL, where logs and histories would keep them.
+4. What changes the node or the cluster needs a token with that scope everywhere, on loopback too (`scopes`). The admin
+   token opens all; the access token opens what needs no token on loopback.
+5. A named token opens the paths of its scopes and counts against its rates, on loopback too: 403 names the scope that
+   is missing, 429 the rate that is used up. What has a named token's form and is none any more (removed, expired, its
+   file cannot be read) is refused on loopback too: who shows it believes to be bound by it. Any other unknown word is
+   let through there, since clients of OpenAI's API always send one.
+6. Tokens come as `Authorization: Bearer`, `x-api-key`, the WebSocket subprotocol `tarsd.token.<token>` or the page's
+   cookie, and never from a URL, where logs and histories would keep them. They are compared in constant time or found
+   by their hash.
 
 The page signs in once: its cookie holds a key derived from the token, so the token itself is not kept by a browser.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -25,21 +31,23 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tarsd.api.messages import PASS_PREFIX
+from tarsd.api.allowance import CURRENT, Allowance
+from tarsd.api.messages import PASS_PREFIX, TOKEN_PREFIX
 from tarsd.api.peers import is_loopback, member_origins
+from tarsd.api.scopes import OPEN_PATHS, Needs, needs_of, opens
 from tarsd.api.services import SERVICES, SETTINGS, ApiServices
+from tarsd.api.token_book import TOKENS
+from tarsd.api.tokens import PREFIX, Token, session_key
 from tarsd.errors import NotAllowed
 from tarsd.gossip.member import State
 
 COOKIE = "tarsd_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ADMIN_PATHS = frozenset(
-    {"/api/invite", "/api/nightly", "/api/revoke", "/api/rotate", "/api/pull", "/api/delete", "/api/measure"}
-)
-OPEN_PATHS = frozenset({"/", "/healthz", "/api/session"})
 CHAT_PATH = "/ws"
-MAX_PASSES = 4  # shown at once
-PAGE_PREFIX = "/page/"
+MAX_PASSES = 4  # shown at once; as many tokens
+
+HOLDER = web.RequestKey("holder", Token)  # whose named token let the request in
+ALLOWANCE = web.RequestKey("allowance", Allowance)
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -93,29 +101,40 @@ def _with_port(scheme: str, authority: str) -> tuple[str, str] | None:
     return (name, port or ("443" if scheme == "https" else "80")) if name else None
 
 
-def session_key(token: str) -> str:
-    """Return what the cookie holds for `token`."""
-    return hmac.new(token.encode(), b"tarsd page session", hashlib.sha256).hexdigest()
-
-
-def _holds(request: web.Request, token: str) -> bool:
-    if not token:
-        return False
+def shown_words(request: web.Request) -> list[str]:
+    """Return the tokens that a request shows, as its programs show them (rule 6); its cookie is another matter."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(
-        bearer.strip().encode(errors="surrogateescape"), token.encode()
-    ):
+    words = [bearer.strip()] if scheme.lower() == "bearer" else []
+    words.append(request.headers.get("x-api-key", "").strip())
+    return [word for word in [*words, *_subprotocols(request, TOKEN_PREFIX)] if word]
+
+
+def _subprotocols(request: web.Request, prefix: str) -> list[str]:
+    offered = map(str.strip, request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+    return [word.removeprefix(prefix) for word in offered if word.startswith(prefix)][:MAX_PASSES]
+
+
+def is_secret(word: str, secret: str) -> bool:
+    """Compare in constant time; an empty secret is nobody's."""
+    return bool(secret) and hmac.compare_digest(word.encode(errors="surrogateescape"), secret.encode())
+
+
+def _holds(request: web.Request, words: list[str], token: str) -> bool:
+    if any(is_secret(word, token) for word in words):
         return True
-    return hmac.compare_digest(
-        request.cookies.get(COOKIE, "").encode(errors="surrogateescape"), session_key(token).encode()
-    )
+    return bool(token) and is_secret(request.cookies.get(COOKIE, ""), session_key(token))
+
+
+def _named(request: web.Request, words: list[str]) -> Token | None:
+    book, now = request.app[TOKENS], time.monotonic()
+    cookie = request.cookies.get(COOKIE, "")
+    found = (book.find(word, now) for word in [*words, *([cookie] if cookie else [])])
+    return next((token for token in found if token is not None), None)
 
 
 def _holds_pass(request: web.Request, services: ApiServices) -> bool:
-    shown = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-    passes = [word.strip().removeprefix(PASS_PREFIX) for word in shown if word.strip().startswith(PASS_PREFIX)]
     now = time.monotonic()
-    givers = {services.passes.giver_of(secret, now) for secret in passes[:MAX_PASSES]} - {None}
+    givers = {services.passes.giver_of(secret, now) for secret in _subprotocols(request, PASS_PREFIX)} - {None}
     trusted = {member.node for member in services.members() if member.state is not State.REVOKED}
     return not givers.isdisjoint(trusted)
 
@@ -138,15 +157,59 @@ def check(request: web.Request) -> None:
         ours = origin_is_ours(origin, request.scheme, authority, settings.allowed_hosts)
         if not ours and not (_comes_from_a_member(request, services) and _holds_pass(request, services)):
             raise NotAllowed(f"Origin: {origin!r} is not this node's own page")
-    admin = _holds(request, services.admin_token)
-    if request.path in ADMIN_PATHS and not admin:
-        raise TokenNeeded("Authorization: this needs the node's admin token (admin.token in its data folder)")
-    if is_loopback(settings.listen) or request.path in OPEN_PATHS or request.path.startswith(PAGE_PREFIX):
+    path = _path_of(request)
+    if path not in OPEN_PATHS:
+        _check_tokens(request, path, needs_of(path))
+
+
+def _path_of(request: web.Request) -> str:
+    """Return the path as its route is written; a path of no route as it came."""
+    resource = request.match_info.route.resource
+    return request.path if resource is None else resource.canonical
+
+
+def _check_tokens(request: web.Request, path: str, needs: Needs) -> None:
+    """Apply rules 3 to 6."""
+    settings, services = request.app[SETTINGS], request.app[SERVICES]
+    words = shown_words(request)
+    if _holds(request, words, services.admin_token):
         return
-    if request.path == CHAT_PATH and _holds_pass(request, services):
+    token = _named(request, words)
+    if token is not None and not token.has_expired(time.time()):
+        _let_in(request, path, needs, token)
         return
-    if not admin and not _holds(request, services.access_token):
+    if path == CHAT_PATH and _holds_pass(request, services):
+        return
+    if token is not None or any(word.startswith(PREFIX) for word in words):
+        raise TokenNeeded(f"Authorization: {why_not(request, token)}")
+    if needs.always:
+        scopes = " or ".join(sorted(needs.scopes))
+        raise TokenNeeded(
+            f"Authorization: this needs the node's admin token (admin.token in its data folder) or a token of scope "
+            f"{scopes}"
+        )
+    if not is_loopback(settings.listen) and not _holds(request, words, services.access_token):
         raise TokenNeeded("Authorization: this node is reached over the network and needs an access token")
+
+
+def _let_in(request: web.Request, path: str, needs: Needs, token: Token) -> None:
+    if not opens(token.scopes, needs):
+        wanted = " or ".join(sorted(needs.scopes))
+        raise NotAllowed(f"token {token.name!r}: this needs scope {wanted}; it has {', '.join(sorted(token.scopes))}")
+    allowance = request.app[TOKENS].allowance(token, time.monotonic())
+    request[HOLDER], request[ALLOWANCE] = token, allowance
+    CURRENT.set(allowance)
+    if path != CHAT_PATH:  # there each question counts, not the connection
+        allowance.admit()
+
+
+def why_not(request: web.Request, token: Token | None) -> str:
+    """Return why a word of a named token's form opens nothing; `token` is what it stands for, if known."""
+    if token is not None:
+        return f"token {token.name!r} has expired; make a new one with `tarsd token add`"
+    if request.app[TOKENS].problem:
+        return "no named token can be checked now: this node cannot read its tokens.json"
+    return "this token is unknown here, or was removed (`tarsd token list` shows those there are)"
 
 
 def connect_sources(request: web.Request) -> str:
@@ -169,3 +232,5 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
         response.headers["Content-Security-Policy"] += f"; connect-src {connect_sources(request)}"
     if request.path.startswith(("/api", "/v1")):
         response.headers["Cache-Control"] = "no-store"
+    if ALLOWANCE in request:
+        response.headers.update(request[ALLOWANCE].headers())

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tarsd import calls, errors
+from tarsd.api.allowance import Meter
 from tarsd.api.replies import ModelUnknown
 from tarsd.api.services import ApiServices
 from tarsd.gossip.member import Member
@@ -120,60 +121,67 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
     parts = carried_plainly(
         services.dispatch, services.members, request, exclude=others, conversation=request.conversation
     )
-    async with aclosing(parts):
-        async for item, node, _ in parts:
-            extra = None
-            if item.engine:
-                extra = Extra(generated_by=node or services.node_name, engine=item.engine, model=item.model)
-            if item.limit or item.dropped_messages:
-                extra = merged(extra or Extra(), Extra(limit=item.limit, dropped_messages=item.dropped_messages))
-            yield Piece(
-                item.text,
-                extra,
-                item.finish_reason,
-                item.usage or calls.Usage(),
-                item.tool_calls,
-                item.limit,
-                item.queue_position,
-                item.wait_s,
-                item.loading,
-                item.stop_sequence,
-            )
+    with Meter() as meter:
+        async with aclosing(parts):
+            async for item, node, _ in parts:
+                meter.sent(item.text)
+                if item.usage is not None:
+                    meter.ended(item.usage.prompt_tokens, item.usage.completion_tokens)
+                extra = None
+                if item.engine:
+                    extra = Extra(generated_by=node or services.node_name, engine=item.engine, model=item.model)
+                if item.limit or item.dropped_messages:
+                    extra = merged(extra or Extra(), Extra(limit=item.limit, dropped_messages=item.dropped_messages))
+                yield Piece(
+                    item.text,
+                    extra,
+                    item.finish_reason,
+                    item.usage or calls.Usage(),
+                    item.tool_calls,
+                    item.limit,
+                    item.queue_position,
+                    item.wait_s,
+                    item.loading,
+                    item.stop_sequence,
+                )
 
 
 async def assistant_pieces(services: ApiServices, question: events.Question) -> AsyncGenerator[Piece, None]:
     """Yield the answer of the whole assistant."""
     # kept until somebody answers or it lasts: a full queue is then a plain 429, which clients know how to take
     known: Extra | None = None
-    async with aclosing(services.host.ask(question)) as answer:
-        async for event in answer:
-            match event:
-                case events.TokenEvent():
-                    yield Piece(event.text, known)
-                    known = None
-                case events.RouteEvent():
-                    known = Extra(route=event.route, prepared_by=event.prepared_by, trace=event.trace)
-                case events.SourcesEvent():
-                    known = merged(known or Extra(), Extra(sources=event.sources))
-                case events.NoticeEvent():
-                    extra = merged(known or Extra(), Extra(notices=[event.text]))
-                    loading = event.code == "waiting" and not event.position
-                    yield Piece(extra=extra, queue_position=event.position, wait_s=event.wait_s, loading=loading)
-                    known = None
-                case events.DoneEvent():
-                    extra = Extra(
-                        generated_by=event.generated_by,
-                        prepared_by=event.prepared_by,
-                        engine=event.engine,
-                        model=event.model,
-                        degraded=event.degraded,
-                        limit=event.limit,
-                    )
-                    yield Piece(
-                        extra=merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage
-                    )
-                case events.ErrorEvent():
-                    raise _error_of(event)
+    with Meter() as meter:
+        async with aclosing(services.host.ask(question)) as answer:
+            async for event in answer:
+                match event:
+                    case events.TokenEvent():
+                        meter.sent(event.text)
+                        yield Piece(event.text, known)
+                        known = None
+                    case events.RouteEvent():
+                        known = Extra(route=event.route, prepared_by=event.prepared_by, trace=event.trace)
+                    case events.SourcesEvent():
+                        known = merged(known or Extra(), Extra(sources=event.sources))
+                    case events.NoticeEvent():
+                        extra = merged(known or Extra(), Extra(notices=[event.text]))
+                        loading = event.code == "waiting" and not event.position
+                        yield Piece(extra=extra, queue_position=event.position, wait_s=event.wait_s, loading=loading)
+                        known = None
+                    case events.DoneEvent():
+                        meter.ended(event.usage.prompt_tokens, event.usage.completion_tokens)
+                        extra = Extra(
+                            generated_by=event.generated_by,
+                            prepared_by=event.prepared_by,
+                            engine=event.engine,
+                            model=event.model,
+                            degraded=event.degraded,
+                            limit=event.limit,
+                        )
+                        yield Piece(
+                            extra=merged(known or Extra(), extra), finish_reason=event.finish_reason, usage=event.usage
+                        )
+                    case events.ErrorEvent():
+                        raise _error_of(event)
 
 
 def _error_of(event: events.ErrorEvent) -> errors.TarsdError:

@@ -32,6 +32,7 @@ async def manual(request: web.Request) -> web.Response:
         "node": services.node_name,
         "version": services.version,
         "routes": [*entries(), {"method": "GET", "path": "/api", "about": inspect.getdoc(manual)}],
+        "openapi": "/api/openapi.json",
         "websocket": inspect.getdoc(ws),
         "completions": inspect.getdoc(openai_routes),
         "documents": inspect.getdoc(documents),

@@ -22,6 +22,7 @@ SILENCE_S = 2.0  # a host that says nothing for so long while it answers is lost
 # browser lets a page fill in. `PROTOCOL` is offered with it, and is the one that the node takes.
 PROTOCOL = "tarsd"
 PASS_PREFIX = "tarsd.pass."  # noqa: S105
+TOKEN_PREFIX = "tarsd.token."  # noqa: S105 - a browser can set no header of a WebSocket, and a URL is kept in logs
 
 ConversationText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
 AnswerText = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_-]{8,64})?$")]

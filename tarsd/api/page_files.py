@@ -7,15 +7,17 @@ What the page may connect to is part of that: it is a header of its document, wh
 from __future__ import annotations
 
 import hashlib
-import hmac
+import time
 from importlib import resources
 
 import msgspec
 from aiohttp import web
 
-from tarsd.api.guard import COOKIE, TokenNeeded, connect_sources, session_key
+from tarsd.api.guard import COOKIE, TokenNeeded, connect_sources, is_secret, why_not
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES
+from tarsd.api.token_book import TOKENS
+from tarsd.api.tokens import PREFIX, session_key
 
 _TYPES = {
     ".html": "text/html",
@@ -73,9 +75,12 @@ async def sign_in(request: web.Request) -> web.Response:
     """POST /api/session {"token": …}: the page's cookie, for as long as the browser runs."""
     services = request.app[SERVICES]
     token = (await read_json(request, SignIn)).token.strip()
-    ours = [known.encode() for known in (services.access_token, services.admin_token) if known]
-    if not any(hmac.compare_digest(token.encode(), known) for known in ours):
-        raise TokenNeeded("token: not this node's access token")
+    if not any(is_secret(token, known) for known in (services.access_token, services.admin_token)):
+        named = request.app[TOKENS].find(token, time.monotonic())
+        if named is None and not token.startswith(PREFIX):
+            raise TokenNeeded("token: not this node's access token")
+        if named is None or named.has_expired(time.time()):
+            raise TokenNeeded(f"token: {why_not(request, named)}")
     reply = json_reply({"signed_in": True})
     secure = request.scheme == "https"
     reply.set_cookie(COOKIE, session_key(token), httponly=True, samesite="Strict", secure=secure, path="/")

@@ -75,12 +75,17 @@ def status_of(error: BaseException) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def name_of(error: BaseException) -> str:
+    """Return the name that the tree knows for `error`, which may be a narrower class of the API; "" = not ours."""
+    if not isinstance(error, errors.TarsdError):
+        return ""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+
+
 def error_body(error: BaseException, path: str) -> dict[str, Any]:
     """Return the JSON body that tells `error` below `path`; an error that is not ours keeps its text to itself."""
     name, sentence, again_s = errors.to_wire(error)
-    if isinstance(error, errors.TarsdError):
-        # the API's own narrower classes are told by the name that the tree knows
-        name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    name = name_of(error) or name
     expected = error_as_expected(path, sentence, status_of(error))
     if expected is not None:
         return expected

@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from tarsd import wire
-from tarsd.api import documents, manual, page_files
+from tarsd.api import documents, manual, openapi, page_files
 from tarsd.api.guard import add_security_headers, guard
 from tarsd.api.happenings import HAPPENINGS, Happenings
 from tarsd.api.page_files import PAGE, load_page
@@ -33,6 +34,8 @@ from tarsd.api.running import RUNNING, Running, count_requests
 from tarsd.api.services import SERVICES, SETTINGS, ApiServices
 from tarsd.api.sockets import OPEN_SOCKETS, OpenSockets
 from tarsd.api.spool import Spool
+from tarsd.api.token_book import TOKENS, TokenBook
+from tarsd.api.tokens import FILE as TOKENS_FILE
 from tarsd.config import Api
 from tarsd.errors import ConfigError
 from tarsd.gossip.member import Member
@@ -52,6 +55,7 @@ class ApiServer:
         self._settings = settings
         self._services = services
         self._running = Running()
+        self._tokens = TokenBook(services.data_dir / TOKENS_FILE)
         self._sockets = OpenSockets(services)
         self._telling: asyncio.Task[None] | None = None
         self._happenings = Happenings(services.members)
@@ -64,6 +68,7 @@ class ApiServer:
     async def start(self) -> int:
         """Listen and return the bound port; raises `ConfigError` when that cannot be done."""
         tls = _tls(self._settings)
+        self._tokens.look(time.monotonic())  # a file that cannot be read is told from the start
         spool = Spool(self._services.data_dir / "spool" / "uploads", self._settings.max_body_mib * wire.MIB)
         await asyncio.to_thread(spool.prepare)
         app = self._app(spool, await asyncio.to_thread(load_page))
@@ -114,6 +119,11 @@ class ApiServer:
         task = self._telling
         return f"{task.get_name()} ended" if task is not None and task.done() else ""
 
+    def token_note(self) -> str:
+        """Return why no named token can be checked; "" = they can."""
+        self._tokens.look(time.monotonic())
+        return self._tokens.problem
+
     def _member_changed(self, member: Member) -> None:
         self._happenings.note(member)
         self._sockets.members_changed()
@@ -126,13 +136,14 @@ class ApiServer:
         app = web.Application(middlewares=[count_requests, tell_errors, guard], client_max_size=MAX_JSON_BYTES)
         app[SERVICES] = self._services
         app[SETTINGS] = self._settings
+        app[TOKENS] = self._tokens
         app[RUNNING] = self._running
         app[OPEN_SOCKETS] = self._sockets
         app[HAPPENINGS] = self._happenings
         app[documents.SPOOL] = spool
         app[PAGE] = page
         app.on_response_prepare.append(add_security_headers)
-        for module in (*manual.MODULES, manual):
+        for module in (*manual.MODULES, manual, openapi):
             app.add_routes(module.routes())
         return app
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from tarsd import calls
+from tarsd.api.allowance import spend
 from tarsd.api.replies import ModelUnknown, only_item
 from tarsd.api.services import ApiServices
 from tarsd.gossip.member import Member
@@ -53,6 +54,7 @@ async def vectors_of(
         found += item.vectors
         dimension = item.dimension
         tokens += item.tokens
+        spend(item.tokens)
         node = call.member.name if call.member else node
     return Vectors(found, dimension, node, tokens)
 

@@ -24,7 +24,9 @@ Rules
 6. `resume` goes on with an answer whose node was lost, at any node: all that the lost one knew of it comes from the
    client, and only what follows `shown` is streamed. Where the answer ended here before its reader was lost, just its
    end is sent.
-7. While an answer runs the reader hears something each `BEAT_S`. Nothing for `SILENCE_S`: the node is lost, whatever
+7. A reader with a named token: each question counts against its rates, and one that is refused ends in its `error`. A
+   token that was removed or has expired meanwhile asks nothing more.
+8. While an answer runs the reader hears something each `BEAT_S`. Nothing for `SILENCE_S`: the node is lost, whatever
    TCP says; a client then goes to one of `peers`, with its pass as subprotocol: `tarsd, tarsd.pass.<pass>`.
 """
 
@@ -40,6 +42,8 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from tarsd import errors
+from tarsd.api.allowance import Meter
+from tarsd.api.guard import CHAT_PATH, HOLDER, TokenNeeded
 from tarsd.api.messages import (
     BEAT_S,
     PROTOCOL,
@@ -53,11 +57,14 @@ from tarsd.api.messages import (
     StoppedEvent,
     ToReader,
 )
-from tarsd.api.replies import SEND_S, decode_json, with_beats
+from tarsd.api.replies import SEND_S, decode_json, name_of, with_beats
 from tarsd.api.running import RUNNING
+from tarsd.api.scopes import needs_of, opens
 from tarsd.api.services import SERVICES
 from tarsd.api.session import Ended, Session, new_conversation
 from tarsd.api.sockets import OPEN_SOCKETS
+from tarsd.api.token_book import TOKENS
+from tarsd.api.tokens import Token
 from tarsd.host.events import AnswerEvent, DoneEvent, ErrorEvent, Question, TokenEvent
 from tarsd.names import AnswerId, ConversationId, RecordId
 
@@ -75,8 +82,10 @@ class _ReaderGoneError(Exception):
 class ChatConnection:
     """One reader: reads messages, owns the task of the running answer."""
 
-    def __init__(self, socket: web.WebSocketResponse, app: web.Application) -> None:
+    def __init__(self, socket: web.WebSocketResponse, app: web.Application, holder: Token | None = None) -> None:
         self._socket = socket
+        self._holder = holder
+        self._tokens = app[TOKENS]
         self._services = app[SERVICES]
         self._running = app[RUNNING]
         self._sockets = app[OPEN_SOCKETS]
@@ -130,8 +139,24 @@ class ChatConnection:
             await self._refuse(error)
             return
         await self._stop()
-        if not isinstance(message, Stop):
-            await self._start(message)
+        if isinstance(message, Stop):
+            return
+        try:
+            self._admit()
+        except errors.TarsdError as error:
+            await self._send(_refusal(error))
+            return
+        await self._start(message)
+
+    def _admit(self) -> None:
+        """Count a question of a named token (rule 7); raises `NotAllowed` or `LimitReached`."""
+        if self._holder is None:
+            return
+        now = time.monotonic()
+        token = self._tokens.still(self._holder, now)
+        if token is None or not opens(token.scopes, needs_of(CHAT_PATH)):
+            raise TokenNeeded(f"token {self._holder.name!r} opens the chat no more: it was removed, or has expired")
+        self._tokens.allowance(token, now).admit()
 
     async def _refuse(self, error: errors.InvalidInput) -> None:
         # ends a running answer as an `ask` does: else nobody could tell which of the two has failed
@@ -186,14 +211,14 @@ class ChatConnection:
             sources=tuple(map(RecordId, asked.sources)) if isinstance(asked, Resume) else (),
         )
         try:
-            with self._running:
-                await self._relay(question, shown, session)
+            with self._running, Meter() as meter:
+                await self._relay(question, shown, session, meter)
         except _ReaderGoneError:
             log.debug("a reader left in the middle of an answer")
         finally:
             session.remember(asked.text, "".join(shown))
 
-    async def _relay(self, question: Question, shown: list[str], session: Session) -> None:
+    async def _relay(self, question: Question, shown: list[str], session: Session, meter: Meter) -> None:
         answer = question.answer
         try:
             async with aclosing(with_beats(self._services.host.ask(question), BEAT_S)) as events:
@@ -205,10 +230,12 @@ class ChatConnection:
                             answer = event.answer
                         case TokenEvent():
                             shown.append(event.text)
+                            meter.sent(event.text)
                         case ErrorEvent(name="Superseded"):
                             shown.clear()  # the newer reader's exchange is the one that counts
                         case DoneEvent():
                             session.ended = Ended(answer, "".join(shown), event)
+                            meter.ended(event.usage.prompt_tokens, event.usage.completion_tokens)
                     self._told_end = isinstance(event, DoneEvent | ErrorEvent)
                     await self._send(event or BeatEvent())
             if not self._told_end:
@@ -240,8 +267,7 @@ class ChatConnection:
 
 def _refusal(error: BaseException) -> ErrorEvent:
     name, sentence, retry_after_s = errors.to_wire(error)
-    if isinstance(error, errors.InvalidInput):
-        name = "InvalidInput"
+    name = "InvalidInput" if isinstance(error, errors.InvalidInput) else name_of(error) or name
     return ErrorEvent(name=name, sentence=sentence, retry_after_s=retry_after_s)
 
 
@@ -253,7 +279,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request):
         raise errors.InvalidInput("Upgrade: /ws speaks WebSocket only")
     sockets = request.app[OPEN_SOCKETS]
-    connection = ChatConnection(socket, request.app)
+    connection = ChatConnection(socket, request.app, request.get(HOLDER))
     sockets.add(connection)
     try:
         await socket.prepare(request)

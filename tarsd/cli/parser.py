@@ -60,6 +60,7 @@ def build_parser() -> Parser:
         _add_people_commands,
         _add_model_commands,
         _add_watching_commands,
+        _add_token_commands,
         _add_config_commands,
     ):
         add(adder)
@@ -267,6 +268,36 @@ def _add_watching_commands(add: _Adder) -> None:
     nightly.add_argument("jobs", nargs="*", metavar="JOB", help="only these")
 
 
+def _add_token_commands(add: _Adder) -> None:
+    token = add(
+        "token",
+        "token:usage",
+        "Give programs and people tokens of their own: what each may do, how much, until when. Without scopes there is "
+        "one token for everything. Tokens are this PC's; a running node knows of a change within a second. It needs "
+        "the right to write in the data folder.",
+        "tarsd token add editor --scope chat --requests 60/m --tokens 50000/h\n"
+        "tarsd token add ana --scope chat,documents --expires 90d\ntarsd token list\ntarsd token rm editor",
+    )
+    parts = token.add_subparsers(metavar="add|list|rm", required=True)
+    adding = add.part(parts, "add", "make a token and print it, this once")
+    adding.set_defaults(command="token:add")
+    adding.add_argument("name", metavar="NAME", help="what it is called here, such as the program that uses it")
+    adding.add_argument(
+        "--scope",
+        metavar="SCOPES",
+        required=True,
+        help="what it opens, with commas: chat (every inference API), documents, status, models (pull, delete, "
+        "measure), admin (everything)",
+    )
+    adding.add_argument("--requests", metavar="RATE", help="at most so many requests, such as 60/m (s, m, h, d)")
+    adding.add_argument("--tokens", metavar="RATE", help="at most so many tokens, read and written, such as 50000/h")
+    adding.add_argument("--expires", metavar="TIME", type=lifetime, help="such as 12h, 90d (default: never)")
+    add.part(parts, "list", "show the tokens there are, never their secrets").set_defaults(command="token:show")
+    removing = add.part(parts, "rm", "remove a token: it opens nothing from then on")
+    removing.set_defaults(command="token:remove")
+    removing.add_argument("name", metavar="NAME", help="as `tarsd token list` shows it")
+
+
 def _add_config_commands(add: _Adder) -> None:
     config = add(
         "config", "settings:usage", "Check or show the configuration.", "tarsd config check\ntarsd config show"
@@ -280,12 +311,23 @@ def _add_config_commands(add: _Adder) -> None:
 
 def duration(text: str) -> float:
     """Return the seconds in a text such as 90s, 30m, 1h or 2d."""
+    return _duration(text, 30, "1h")
+
+
+def lifetime(text: str) -> float:
+    """Return the seconds in a text such as 12h or 90d, up to ten years."""
+    return _duration(text, 3650, "90d")
+
+
+def _duration(text: str, most_days: int, example: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
         seconds = float(number) * units[unit]
     except ValueError:
         seconds = 0.0
-    if not 60.0 <= seconds <= 30 * 86400.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time from 1m to 30d, such as 30m, 1h or 2d")
+    if not 60.0 <= seconds <= most_days * 86400.0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time from 1m to {most_days}d, such as 30m, {example} or 2d"
+        )
     return seconds

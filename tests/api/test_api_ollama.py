@@ -99,7 +99,6 @@ async def test_headers_and_the_last_object_say_who_answered_and_what_was_left_ou
         "model": "tiny-model",
         "limit": "max_tokens",
         "dropped_messages": 4,
-        "limit": "max_tokens",
     }
 
 
