@@ -4,7 +4,8 @@ Rules
 1. Each model's worker is pinned to a CPU of its own. The slower node shares its CPU with a process that never rests,
    so that it has half of it; that process runs in both halves of a round, so that the machine is the same.
 2. A round asks the faster node alone (the slower one is stopped), then both; all questions go to the faster node's API.
-3. Before the first round both nodes measure themselves (`tarsd bench`) where they can; else a few questions at each
+3. The aim is for nodes of 2:1. Where others used a CPU too, so that the two were not, it is neither met nor missed.
+4. Before the first round both nodes measure themselves (`tarsd bench`) where they can; else a few questions at each
    let their speeds be seen.
 """
 
@@ -38,6 +39,7 @@ QUESTIONS, SLOTS = 20, 4
 ANSWER_TOKENS, QUICK_TOKENS = 64, 24
 MEASURE_S = 120.0
 AIM = 1.4
+ABOUT_TWICE = (1.6, 2.5)
 _NEVER_RESTS = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nprint('on', flush=True)\nwhile True: pass"
 
 
@@ -66,17 +68,25 @@ async def rows(context: Context) -> list[Row]:
             await _warm(session, nodes["slow"].url, tokens)
             both.append(await _ask_all(session, nodes["fast"].url, 5000 + 100 * number, tokens))
     ratio = speeds["fast"] / speeds["slow"]
-    return [_row(alone, both, f"the faster is {ratio:.1f} times as fast; {measured}")]
+    return [row_of(alone, both, ratio, measured)]
 
 
-def _row(alone: list[Burst], both: list[Burst], note: str) -> Row:
+def row_of(alone: list[Burst], both: list[Burst], ratio: float, measured: str) -> Row:
+    """Return the row; `ratio`: how many times as fast the faster node was, `measured`: how the nodes knew."""
     one, two = ([found.tokens_per_s for found in side] for side in (alone, both))
     gains = paired_ratios(two, one)
+    gained = f"gain {min(gains):.2f}-{max(gains):.2f} (median {statistics.median(gains):.2f})"
     return Row(
-        figure=f"{QUESTIONS} questions at once, two nodes of 2:1 speed against the faster alone", unit="tokens/s",
-        samples=two, aim=AIM, aim_is=">=", aim_on="ratio", reference=one, reference_name="faster alone",
-        note=f"{note}; gain {min(gains):.2f}-{max(gains):.2f} (median {statistics.median(gains):.2f})",
-    )  # fmt: skip
+        figure=f"{QUESTIONS} questions at once, two nodes against the faster alone",
+        unit="tokens/s",
+        samples=two,
+        aim=AIM if ABOUT_TWICE[0] <= ratio <= ABOUT_TWICE[1] else None,
+        aim_is=">=",
+        aim_on="ratio",
+        reference=one,
+        reference_name="faster alone",
+        note=f"the faster is {ratio:.1f} times as fast; {measured}; {gained}",
+    )
 
 
 def pin(daemon: Daemon, cpu: int) -> None:
@@ -102,7 +112,7 @@ async def never_resting(cpu: int) -> AsyncGenerator[None, None]:
 
 
 async def _measure(nodes: Cluster, session: aiohttp.ClientSession, tokens: int) -> str:
-    """Let the nodes know their speeds (rule 3); return how."""
+    """Let the nodes know their speeds (rule 4); return how."""
     try:
         for name in ("fast", "slow"):
             await nodes[name].command("bench", "--quick", within_s=MEASURE_S)

@@ -2,7 +2,15 @@ import argparse
 
 import pytest
 
-from bench import inference, inference_killed, inference_queue, inference_single, inference_together, soak_inference
+from bench import (
+    inference,
+    inference_killed,
+    inference_pair,
+    inference_queue,
+    inference_single,
+    inference_together,
+    soak_inference,
+)
 from bench.bare import Generation
 from bench.client import Answer
 from bench.harness import Row, table
@@ -97,6 +105,14 @@ def test_another_server_that_is_not_installed_is_told_and_the_others_are_compare
     assert round(native.ratio, 3) == 1.667
     assert native.verdict == "met"
     assert "not as many tokens: 10 and 12" in native.note
+
+
+def test_two_nodes_are_held_to_the_aim_only_where_one_was_about_twice_as_fast():
+    alone, both = [Burst([reply(3.0, tokens=10)])], [Burst([reply(2.0, tokens=10)])]
+    row = inference_pair.row_of(alone, both, 2.1, "measured")
+    assert (round(row.ratio, 3), row.verdict) == (1.5, "met")
+    assert inference_pair.row_of(both, alone, 2.1, "measured").verdict == "missed"
+    assert [inference_pair.row_of(alone, both, ratio, "").verdict for ratio in (0.8, 3.0)] == ["no aim", "no aim"]
 
 
 def test_who_waits_is_silent_from_asking_to_the_first_estimate_between_them_and_until_it_begins():
