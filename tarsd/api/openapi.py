@@ -17,6 +17,7 @@ from aiohttp import web
 
 from tarsd import __version__
 from tarsd.api import openapi_shapes as shapes
+from tarsd.api.error_shapes import MESSAGES_PATH, OLLAMA_PATHS
 from tarsd.api.openapi_routes import JSON, ROUTES, Described
 from tarsd.api.replies import json_reply
 from tarsd.api.scopes import OPEN_PATHS, needs_of
@@ -35,6 +36,7 @@ ERRORS = {
     504: "its time ran out",
     507: "the disk of a node failed or is full",
 }
+_ERRORS = (shapes.OwnErrorReply, shapes.OpenAIErrorReply, shapes.OllamaErrorReply, shapes.AnthropicErrorReply)
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -67,7 +69,7 @@ def _types(described: Iterable[Described]) -> list[Any]:
     found: dict[str, Any] = {}
     for route in described:
         used = [*_each(route.reply), route.body, *route.also.values(), *(one.type for one in route.query.values())]
-        found |= {repr(one): one for one in [*used, shapes.OwnErrorReply, shapes.OpenAIErrorReply] if one is not None}
+        found |= {repr(one): one for one in [*used, *_ERRORS] if one is not None}
     return list(found.values())
 
 
@@ -101,8 +103,16 @@ def _operation(method: str, path: str, route: Described, schema_of: dict[str, An
     return found
 
 
+def _error_of(path: str) -> Any:
+    if path in OLLAMA_PATHS:
+        return shapes.OllamaErrorReply
+    if path.startswith(MESSAGES_PATH):
+        return shapes.AnthropicErrorReply
+    return shapes.OpenAIErrorReply if path.startswith("/v1") else shapes.OwnErrorReply
+
+
 def _responses(path: str, route: Described, schema_of: dict[str, Any]) -> dict[int, Any]:
-    error = shapes.OpenAIErrorReply if path.startswith("/v1") else shapes.OwnErrorReply
+    error = _error_of(path)
     told: dict[int, Any] = {
         status: {"description": words, "content": {JSON: {"schema": schema_of[repr(error)]}}}
         for status, words in ERRORS.items()

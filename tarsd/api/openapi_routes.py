@@ -12,8 +12,13 @@ from msgspec import Meta
 
 from tarsd import calls
 from tarsd.api import openapi_shapes as shapes
+from tarsd.api.anthropic_shapes import MessagesBody
 from tarsd.api.documents import MAX_HITS, MAX_JOBS, MAX_NAME_BYTES, MAX_QUERY_CHARACTERS
 from tarsd.api.embeddings import EmbeddingRequest
+from tarsd.api.models import DeleteBody, MeasureBody, PullBody
+from tarsd.api.ollama_embed import EmbedBody, OldEmbedBody
+from tarsd.api.ollama_models import ShowBody
+from tarsd.api.ollama_shapes import ChatBody, GenerateBody
 from tarsd.api.openai_shapes import CompletionRequest
 from tarsd.api.page_files import SignIn
 from tarsd.api.responses_request import ResponseRequest
@@ -65,6 +70,20 @@ ROUTES: dict[tuple[str, str], Described] = {
     ("POST", "/v1/embeddings"): Described(shapes.EmbeddingReply, body=EmbeddingRequest),
     ("GET", "/v1/models"): Described(shapes.ModelsReply),
     ("GET", "/v1/models/{name}"): Described(shapes.ModelReply),
+    ("POST", "/v1/messages"): Described(dict[str, Any], (JSON, EVENTS), MessagesBody),
+    ("POST", "/v1/messages/count_tokens"): Described(content=(), status=501),
+    ("POST", "/api/chat"): Described(dict[str, Any], (JSON, LINES), ChatBody),
+    ("POST", "/api/generate"): Described(dict[str, Any], (JSON, LINES), GenerateBody),
+    ("POST", "/api/embed"): Described(dict[str, Any], body=EmbedBody),
+    ("POST", "/api/embeddings"): Described(dict[str, Any], body=OldEmbedBody),
+    ("GET", "/api/tags"): Described(dict[str, Any]),
+    ("GET", "/api/ps"): Described(dict[str, Any]),
+    ("POST", "/api/show"): Described(dict[str, Any], body=ShowBody),
+    ("GET", "/api/version"): Described(dict[str, str]),
+    ("GET", "/api/models"): Described(dict[str, Any]),
+    ("POST", "/api/pull"): Described(dict[str, Any], (JSON, LINES), PullBody),
+    ("DELETE", "/api/delete"): Described(content=(), body=DeleteBody),
+    ("POST", "/api/measure"): Described(content=(LINES,), body=MeasureBody),
     ("POST", "/api/documents"): Described(
         content=(LINES,),
         body=bytes,

@@ -44,6 +44,26 @@ class OpenAIErrorReply(Struct):
     error: OpenAIError
 
 
+class OllamaErrorReply(Struct):
+    """An error of Ollama's paths."""
+
+    error: str
+
+
+class AnthropicError(Struct):
+    """What failed, in Anthropic's words."""
+
+    type: str
+    message: str
+
+
+class AnthropicErrorReply(Struct):
+    """An error of Anthropic's paths."""
+
+    type: str
+    error: AnthropicError
+
+
 class UsageReply(Struct):
     """Tokens as OpenAI counts them."""
 

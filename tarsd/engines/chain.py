@@ -106,8 +106,11 @@ class EngineChain:
         return [info for keeper in self._keepers if (info := keeper.engine.info()) is not None]
 
     def load(self) -> tuple[int, int, float]:
-        """Return (waiting, running, tokens per second of late; 0 before the first answer)."""
-        return self._turnstile.queued, self._turnstile.running, self._pace.tokens_per_s
+        """Return (waiting, running, tokens per second of late; 0 before the first answer) of what people asked.
+
+        Background work steps back for them, so to others it is as if it were not there.
+        """
+        return *self._turnstile.urgent, self._pace.tokens_per_s
 
     async def start(self) -> None:
         """Begin to load every engine and return; see `wait_ready`."""

@@ -111,6 +111,11 @@ class Turnstile:
         return len(self._inside)
 
     @property
+    def urgent(self) -> tuple[int, int]:
+        """How many urgent ones wait, and are in: what another urgent one has before it."""
+        return sum(one.urgent for one in self._waiting), sum(one.urgent for one in self._inside)
+
+    @property
     def at_once(self) -> int:
         """How many may be in."""
         return self._at_once
