@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from tarsd import calls
@@ -38,12 +40,17 @@ def one() -> Iterator[Any]:
 @pytest.fixture
 def worker(one: Any) -> Any:
     """The module's worker with nothing warm and nothing saved."""
-    one.board._empty()
+    forget(one)
     one.board.shelf._kept.clear()
     one.board.shelf.held_bytes = 0
     assert one.board._active == []
     assert one.board._waiting == []
     return one
+
+
+def forget(worker: Any) -> None:
+    for effect in worker.board.cache.drop_warm():
+        worker.board._do(effect)
 
 
 class Reader:
@@ -97,7 +104,7 @@ def alone(worker: Any, asked: ChatRequest) -> Reader:
 def test_each_says_beside_others_what_it_says_alone_in_one_batch_a_step(worker: Any) -> None:
     asked = [question(f"Tell me about {topic}.", max_tokens=8) for topic in TOPICS]
     expected = [alone(worker, one).text for one in asked]
-    worker.board._empty()
+    forget(worker)
     readers = [Reader(worker, one) for one in asked]
     sizes = []
     while any(reader.is_open for reader in readers):
@@ -105,7 +112,7 @@ def test_each_says_beside_others_what_it_says_alone_in_one_batch_a_step(worker: 
         sizes.append(len({part.sequence for part in worker.board.last_step}))
     assert max(sizes) == 4
     same = sum(reader.text[:12] == text[:12] for reader, text in zip(readers, expected, strict=True))
-    assert same == 4  # later a close call may fall otherwise: see `board`, rule 3
+    assert same == 4  # without a seed a close call may fall otherwise later
 
 
 def test_answers_join_and_leave_while_another_goes_on(worker: Any) -> None:
@@ -226,11 +233,16 @@ def test_a_step_that_fails_ends_only_the_answer_whose_own_part_fails(
         return evaluate(parts)
 
     monkeypatch.setattr(worker.board._native, "evaluate", fails)
+    worker.tick()
     with pytest.raises(EngineUnavailable, match="-3"):
-        finish(worker, readers[1])
-    readers[1].close()
+        readers[1].read()
+    monkeypatch.setattr(worker.board._native, "evaluate", evaluate)
     finish(worker, readers[0], readers[2])
-    assert [readers[0].items[-1].finish_reason, readers[2].items[-1].finish_reason] != ["", ""]
+    for reader in (readers[0], readers[2]):
+        usage = reader.items[-1].usage
+        assert usage is not None
+        assert usage.completion_tokens == 12
+    assert worker.board._active == []
 
 
 def test_without_cells_what_is_warm_goes_and_the_answer_is_written(
@@ -250,14 +262,38 @@ def test_without_cells_what_is_warm_goes_and_the_answer_is_written(
     assert alone(worker, question("Bread?", max_tokens=3)).text
 
 
-def test_a_seed_alone_says_the_same_whatever_was_said_before(worker: Any) -> None:
-    asked = question("Tell a story of a red bicycle.", temperature=1.0, seed=7, max_tokens=24)
+def test_a_seed_says_the_same_alone_and_among_others(worker: Any) -> None:
+    asked = question("Tell a story of a red bicycle. " * 20, temperature=1.0, seed=7, max_tokens=16)
     first = alone(worker, asked).text
-    alone(worker, question("Something else entirely that stays warm.", max_tokens=9))
-    assert alone(worker, asked).text == first
-    assert (
-        alone(worker, question("Tell a story of a red bicycle.", temperature=1.0, seed=8, max_tokens=24)).text != first
-    )
+    assert alone(worker, msgspec.structs.replace(asked, seed=8)).text != first
+    others = [Reader(worker, question(f"{topic} " * 30, max_tokens=60)) for topic in TOPICS[:3]]
+    while not others[0].items:
+        finish(worker, *others, most=1)
+    again = Reader(worker, asked)
+    while again.is_open:
+        finish(worker, again, *others, most=1)
+        assert sum(len(part.tokens) for part in worker.board.last_step) < 64
+    assert again.text == first
+    for reader in others:
+        reader.close()
+
+
+def test_what_a_seeds_token_is_chosen_from_is_the_same_to_the_last_bit_beside_a_long_prompt(worker: Any) -> None:
+    asked = question("Tell a story of a red bicycle. " * 20, temperature=1.0, seed=7, max_tokens=2)
+    logits = []
+    for beside in (False, True):
+        long = Reader(worker, question("The garden has old apple trees. " * 100)) if beside else None
+        reader = Reader(worker, asked)
+        while not reader.items:
+            finish(worker, reader, most=1)
+        sequence = worker.board._active[-1].sequence
+        ends = list(itertools.accumulate(len(part.tokens) for part in worker.board.last_step))
+        at = next(n for n, part in enumerate(worker.board.last_step) if part.sequence == sequence)
+        logits.append(worker.board._native.logits(ends[at] - 1).tobytes())
+        reader.close()
+        if long is not None:
+            long.close()
+    assert logits[0] == logits[1]
 
 
 SCHEMA = {
@@ -430,5 +466,35 @@ def test_what_a_model_split_otherwise_than_the_tokenizer_is_reused_all_the_same(
     second = [*first, Message("assistant", answered.text), Message("user", "And three animals.")]
     asked = question(messages=second, max_tokens=5)
     plain = worker.board._prompts.make(asked)
-    assert worker.board._as_held(asked, plain).tokens[: len(held)] == held
     assert plain.tokens[: len(held)] != held
+    reader = Reader(worker, asked)
+    assert worker.board._waiting[0].prompt.tokens[: len(held)] == held
+    reader.close()
+
+
+class Says:
+    """Chooses given tokens, whatever the model would say."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        self._tokens = iter(tokens)
+
+    def choose(self, index: int) -> int:
+        return next(self._tokens)
+
+    def free(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("tools", "shown"), [([WEATHER], "<|im_start|>"), ([], "")])
+def test_a_control_token_that_opens_calls_is_read_where_tools_are_offered(
+    worker: Any, monkeypatch: pytest.MonkeyPatch, tools: list[Tool], shown: str
+) -> None:
+    native = worker.board._native
+    opener, end = native.tokenize("<|im_start|><|im_end|>", special=True)
+    monkeypatch.setattr(worker.board, "_openers", {opener})
+    reader = Reader(worker, question(tools=tools, tool_choice="auto"))
+    answer = worker.board._waiting[0]
+    answer.sampler.free()
+    answer.sampler = Says([*native.tokenize("Yes: ", special=False), opener, end])
+    finish(worker, reader)
+    assert reader.text == "Yes: " + shown

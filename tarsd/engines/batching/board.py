@@ -5,12 +5,11 @@ Rules
    one is not passed for ever. Who is admitted has all the cells that it may need (`cache`).
 2. A step evaluates the last token of each answer that is being written, and a slice of the prompts (`slices`): answers
    join and leave at any token.
-3. A request with a seed gets the same answer each time it is asked alone: it reuses nothing, its prompt is evaluated
-   in slices of one size, and what is warm leaves the context before it. Beside others it can differ: its cells lie
-   between theirs and the batches have other shapes, so the same numbers are summed up in another order. With the
-   bundled model logits were seen to differ by 0.6 then, with flash attention and without. Without it only the cells
-   matter, not the slices, but prompts took half as long again. Cells of its own for each sequence would make it exact,
-   and give each answer a fixed share of the context.
+3. A request with a seed gets the same answer each time, alone or beside others: it reuses nothing, and while it is
+   there a step has less than `TILE` tokens. From so many on llama.cpp's flash attention on CPUs works in tiles, whose
+   sums depend on where cells lie; below, logits were the same to the last bit for every slice, neighbour and place
+   (bundled model; 0.5 apart otherwise). On a GPU, or a CPU without flash attention, a close call can fall otherwise
+   beside others: cells of its own for each sequence would be exact there, and give each a fixed share of the context.
 4. The state of a conversation that is pushed out is saved in memory, and brought back when that conversation goes on.
 5. Text decides what is reused, where tokens differ: what a model wrote need not be split as the tokenizer would.
 6. When llama.cpp finds no room after all, what is warm goes; then the youngest answer ends with an error, alone. When
@@ -37,7 +36,7 @@ from tarsd.engines.batching.slices import Slices, shares
 from tarsd.engines.toolcalls import OPENERS
 from tarsd.errors import EngineUnavailable, TarsdError
 
-REPEATABLE_SLICE = 32
+TILE = 64  # ggml-cpu: GGML_FA_TILE_Q
 _NO_ROOM = "llama.cpp has no room for this answer beside the others"
 
 
@@ -120,8 +119,6 @@ class Board:
     def _admit(self) -> None:
         while self._waiting and len(self._active) < self._slots:
             answer = self._waiting[0]
-            if answer.is_repeatable and not self._active:
-                self._empty()  # rule 3
             placed = self.cache.place(
                 answer.prompt.tokens, answer.most_tokens, self.shelf.rows(), fresh=answer.is_repeatable
             )
@@ -130,11 +127,6 @@ class Board:
             self._waiting.pop(0)
             self._active.append(answer)
             answer.begin(placed.sequence, self._carry_out(placed))
-
-    def _empty(self) -> None:
-        for effect in self.cache.drop_warm():
-            self._do(effect)
-        self._native.empty()
 
     def _carry_out(self, placed: Placement) -> int:
         """Do what a placement needs; return how much of the prompt is there."""
@@ -205,16 +197,11 @@ class Board:
         """Return what is evaluated now (rule 2)."""
         writing = [answer for answer in self._active if answer.pending is not None]
         parts = [(answer, self._next_token(answer)) for answer in writing]
-        room = BATCH_TOKENS - len(parts)
+        is_exact = any(answer.is_repeatable for answer in self._active)
+        room = (TILE - 1 if is_exact else BATCH_TOKENS) - len(parts)
         reading = [answer for answer in self._active if answer.is_reading]
-        repeatable = next((answer for answer in reading if answer.is_repeatable), None)
-        others = [answer for answer in reading if not answer.is_repeatable]
         size = min(self.slices.size(is_shared=bool(writing)), room)
-        if repeatable is not None:  # one at a time: its slice is as long as it is, and readers wait for it
-            tokens = min(REPEATABLE_SLICE, repeatable.left)
-            parts.append((repeatable, _slice(repeatable, tokens)))
-            size = max(size - tokens, 1)
-        for answer, tokens in zip(others, shares([answer.left for answer in others], size), strict=True):
+        for answer, tokens in zip(reading, shares([answer.left for answer in reading], size), strict=True):
             if tokens:
                 parts.append((answer, _slice(answer, tokens)))
         return parts
@@ -255,7 +242,7 @@ class Board:
     def _learn(self, parts: Sequence[tuple[Answer, Part]], seconds: float) -> None:
         of_prompts = sum(len(part.tokens) for answer, part in parts if part.start < len(answer.prompt.tokens))
         is_shared = any(part.start >= len(answer.prompt.tokens) for answer, part in parts)
-        if of_prompts and not any(answer.is_repeatable for answer, _ in parts):
+        if of_prompts:
             self.slices.took(of_prompts, seconds, is_shared=is_shared)
 
 

@@ -113,10 +113,6 @@ class Native:
 
     # --- sequences ------------------------------------------------------------------------------------------------
 
-    def empty(self) -> None:
-        """Forget everything: cells are given out from the first one again."""
-        llama_cpp.llama_memory_clear(self._memory, False)
-
     def cut(self, sequence: int, length: int) -> bool:
         """Forget what a sequence holds from `length` on; False where the model cannot go back so far."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))

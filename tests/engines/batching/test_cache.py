@@ -12,7 +12,13 @@ from tarsd.engines.batching.shelf import Shelf
 
 CELLS = 96
 SEQUENCES = 4
-PROMPTS = st.lists(st.integers(0, 2), min_size=1, max_size=60)  # three tokens only: prompts that begin alike
+# Prompts that begin alike: as conversations do that share a system prompt, and by chance.
+PROMPTS = st.builds(
+    lambda system, one, own: [0] * system + [one] * own,
+    st.integers(0, 30),
+    st.integers(1, 3),
+    st.integers(1, 50),
+) | st.lists(st.integers(0, 2), min_size=1, max_size=60)
 
 
 class Day(RuleBasedStateMachine):
