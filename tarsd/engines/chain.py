@@ -112,6 +112,11 @@ class EngineChain:
         """
         return *self._turnstile.urgent, self._pace.tokens_per_s
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is generated or waits, background work too."""
+        return bool(self._turnstile.queued or self._turnstile.running)
+
     async def start(self) -> None:
         """Begin to load every engine and return; see `wait_ready`."""
         self._tasks = [asyncio.create_task(keeper.run(), name=f"keep {keeper.engine.name}") for keeper in self._keepers]

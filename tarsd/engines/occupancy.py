@@ -97,12 +97,11 @@ class Occupancy:
 
     def occupant(self, resident: Resident) -> Occupant:
         """Return a model as the rules see it."""
-        queued, running, _ = resident.chain.load()  # what is in use, also by what asked the chain for itself
         is_own = resident.name == OWN
         return Occupant(
             resident.name,
             max(resident.needs_bytes, resident.memory_bytes()),
-            bool(self.users[resident.name] or queued or running) or (is_own and not resident.chain.ready),
+            bool(self.users[resident.name] or resident.chain.is_busy) or (is_own and not resident.chain.ready),
             resident.used_at,
             resident.keep_s,
             is_fixed=is_own and self._own_stays,

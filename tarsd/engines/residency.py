@@ -150,6 +150,11 @@ class Residency:
         speed = loads[OWN][2] if OWN in loads else 0.0
         return sum(load[0] for load in loads.values()), sum(load[1] for load in loads.values()), speed
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any model generates, background work too."""
+        return any(resident.chain.is_busy for resident in self._here.values())
+
     def loaded(self) -> Mapping[str, Resident]:
         """Return the models that were loaded on demand, by name."""
         return {name: resident for name, resident in self._here.items() if name != OWN}

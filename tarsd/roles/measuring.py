@@ -289,8 +289,7 @@ class Measurer:
         return max(0, queued + running - self._asked)
 
     def _is_idle(self) -> bool:
-        queued, running, _ = self._residency.load()
-        return not queued + running
+        return not self._residency.is_busy
 
     async def _until_idle(self) -> None:
         until = time.monotonic() + IDLE_S
