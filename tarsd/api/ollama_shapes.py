@@ -119,8 +119,6 @@ def check(body: ChatBody | GenerateBody) -> None:
         for index, message in enumerate(body.messages or []):
             if message.images:
                 raise FieldError(f"messages[{index}].images", "images are not supported here")
-    schema_of(body)
-    keep_alive_s(body.keep_alive)
 
 
 def schema_of(body: Common) -> str:

@@ -33,6 +33,7 @@ CALLED = [
     ),
 ]
 ASK = [{"role": "user", "content": "Which pressure?"}]
+CALLING = {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Lima"}}}]}
 WEATHER = {
     "type": "function",
     "function": {
@@ -110,6 +111,13 @@ async def test_a_stream_is_the_default_and_ends_with_the_counts(serve, connect):
     assert (chunks[-1].done_reason, chunks[-1].eval_count) == ("length", 2)
     raw = await lines_of(served, "/api/chat", {"model": "tiny-model", "messages": ASK})
     assert len(raw) == len(chunks)
+
+
+async def test_a_streams_headers_say_who_answers_where_that_is_known(serve):
+    served = await serve(replies={"chat": CHAT[2:]})
+    body = {"model": "tiny-model", "messages": ASK}
+    async with aiohttp.ClientSession() as session, session.post(f"{served.url}/api/chat", json=body) as response:
+        assert (response.headers["x-tarsd-node"], response.headers["x-tarsd-engine"]) == ("pc2", "llama_cpp")
 
 
 async def test_while_it_waits_a_stream_says_where_it_stands(serve):
@@ -272,6 +280,7 @@ async def test_an_unknown_model_is_not_found_as_ollama_says_it(serve, connect):
         ("/api/chat", {"logprobs": True}, "logprobs"),
         ("/api/chat", {"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name"),
         ("/api/chat", {"messages": [{"role": "assistant", "content": "x"}]}, "messages"),
+        ("/api/chat", {"messages": [*ASK, CALLING]}, "messages[1].tool_calls"),
         ("/api/chat", {"model": "tars", "tools": [WEATHER]}, "tools"),
         ("/api/chat", {"model": "tars", "format": "json"}, "format"),
         ("/api/chat", {"model": "tars", "messages": [*ASK, {"role": "assistant", "content": "x"}]}, "messages[1].role"),
