@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 # A JSON body is messages of a chat; documents have their own, streamed way in.
 MAX_JSON_BYTES = 8 * wire.MIB
+MAX_LINE_BYTES = 32 * wire.KIB  # a search of the greatest length, escaped; else aiohttp refuses it as plain text
 KEEPALIVE_S = 75.0
 ADDRESS_FILE = "api.url"
 
@@ -78,6 +79,7 @@ class ApiServer:
             shutdown_timeout=1.0,
             keepalive_timeout=KEEPALIVE_S,
             access_log=None,
+            max_line_size=MAX_LINE_BYTES,
         )
         await self._runner.setup()
         self._site = web.TCPSite(self._runner, self._settings.listen, self._settings.port, ssl_context=tls)

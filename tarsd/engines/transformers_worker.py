@@ -90,7 +90,15 @@ class TransformersWorker:
         rest = "" if stops.stopped else stops.feed(text.finish()) + stops.finish()
         limit = ("max_tokens" if written >= asked.max_tokens else "context") if reason == "length" else ""
         usage = Usage(len(prompt), written)
-        yield encode(ChatItem(text=rest, finish_reason=reason, usage=usage, limit=limit))  # type: ignore[arg-type]
+        yield encode(
+            ChatItem(
+                text=rest,
+                finish_reason=reason,  # type: ignore[arg-type]
+                usage=usage,
+                limit=limit,  # type: ignore[arg-type]
+                stop_sequence=stops.stopped_by,
+            )
+        )
 
     def _evaluate(self, prompt: list[int]) -> Generator[bytes, None, Any]:
         """Bring the cache to the end of `prompt` (rules 1 and 2); returns the logits after it."""

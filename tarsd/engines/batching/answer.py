@@ -141,5 +141,12 @@ class Answer:
         elif self._calls.calls:
             reason = "tool_calls"
         usage = Usage(len(self.prompt.tokens), self._written, self.cached)
-        last = ChatItem(shown, reason, usage, tool_calls=self._calls.calls, limit=limit)  # type: ignore[arg-type]
+        last = ChatItem(
+            shown,
+            reason,  # type: ignore[arg-type]
+            usage,
+            tool_calls=self._calls.calls,
+            limit=limit,  # type: ignore[arg-type]
+            stop_sequence=self._stops.stopped_by,
+        )
         self._items.append(encode(last))
