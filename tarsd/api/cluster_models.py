@@ -97,13 +97,3 @@ def from_advert(member: Member) -> list[calls.Model]:
     if isinstance(on_demand, list):
         found += [calls.Model(name, "present") for name in on_demand if name != own]
     return found
-
-
-def vector_makers(services: ApiServices) -> dict[str, frozenset[NodeId]]:
-    """Return which nodes make vectors, by model."""
-    makers: dict[str, frozenset[NodeId]] = {}
-    for member in services.members():
-        name = member.capabilities.get(calls.EMBED.name, {}).get("model")
-        if isinstance(name, str) and name:
-            makers[name] = makers.get(name, frozenset()) | {member.node}
-    return makers

@@ -20,13 +20,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from tarsd import calls, errors
-from tarsd.api.cluster_models import vector_makers
+from tarsd import errors
 from tarsd.api.ollama_options import keep_alive_s, resolved
-from tarsd.api.replies import FieldError, json_reply, only_item, read_json
+from tarsd.api.replies import FieldError, json_reply, read_json
 from tarsd.api.services import SERVICES, ApiServices
+from tarsd.api.vectors import embedding_models, vectors_of
 
-TEXTS_A_CALL = 256
 MAX_TEXTS = 8192
 
 
@@ -58,32 +57,29 @@ async def embed(request: web.Request) -> web.Response:
     keep_alive_s(body.keep_alive)
     texts = [body.input] if isinstance(body.input, str) else body.input
     began = time.monotonic()
-    vectors = await _vectors(request.app[SERVICES], body.model, texts if body.input else [])
+    vectors, tokens = await _vectors(request.app[SERVICES], body.model, texts if body.input else [])
     reply = {"model": body.model, "embeddings": [cut(vector, body.dimensions) for vector in vectors]}
-    return json_reply(reply | {"total_duration": round((time.monotonic() - began) * 1e9), "load_duration": 0})
+    took = {"total_duration": round((time.monotonic() - began) * 1e9), "load_duration": 0}
+    return json_reply(reply | took | {"prompt_eval_count": tokens})
 
 
 async def old_embed(request: web.Request) -> web.Response:
     """POST /api/embeddings: the vector of one text."""
     body = await read_json(request, OldEmbedBody)
-    vectors = await _vectors(request.app[SERVICES], body.model, [body.prompt] if body.prompt else [])
+    vectors, _ = await _vectors(request.app[SERVICES], body.model, [body.prompt] if body.prompt else [])
     return json_reply({"embedding": vectors[0] if vectors else []})
 
 
-async def _vectors(services: ApiServices, asked: str, texts: Sequence[str]) -> list[list[float]]:
-    makers = vector_makers(services)
+async def _vectors(services: ApiServices, asked: str, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+    """Return the vectors of `texts`, and how many tokens they were."""
+    makers = embedding_models(services)
     model = resolved(asked, [*makers, *services.models()])
     if model not in makers:
         raise FieldError("model", f"{model!r} makes no vectors; there is {', '.join(makers) or 'none that does'}")
-    others = frozenset(member.node for member in services.members()) - makers[model]
-    found: list[list[float]] = []
-    for at in range(0, len(texts), TEXTS_A_CALL):
-        part = calls.EmbedRequest(list(texts[at : at + TEXTS_A_CALL]))
-        item = await only_item(services.dispatch.call(calls.EMBED, part, exclude=others), "embed")
-        if len(item.vectors) != len(part.texts):
-            raise errors.Unavailable(f"embed: {len(item.vectors)} vectors for {len(part.texts)} texts")
-        found += [numbers(vector) for vector in item.vectors]
-    return found
+    found = await vectors_of(services, model, texts)
+    if len(found.vectors) != len(texts):
+        raise errors.Unavailable(f"embed: {len(found.vectors)} vectors for {len(texts)} texts")
+    return [numbers(vector) for vector in found.vectors], found.tokens
 
 
 def numbers(vector: bytes) -> list[float]:
