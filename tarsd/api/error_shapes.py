@@ -1,6 +1,6 @@
 """How errors are told where a client expects neither ours nor OpenAI's shape. Pure.
 
-Ollama's paths:     {"error": "model 'x' not found"}
+Ollama's paths:     {"error": "model 'x' not found"}; to what our own commands use too, `name` is added
 Anthropic's paths:  {"type": "error", "error": {"type": "not_found_error", "message": "…"}}
 """
 
@@ -25,10 +25,13 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def error_as_expected(path: str, sentence: str, status: int) -> dict[str, Any] | None:
+_OUR_COMMANDS = frozenset({"/api/pull", "/api/delete"})
+
+
+def error_as_expected(path: str, sentence: str, status: int, name: str) -> dict[str, Any] | None:
     """Return the error's body in the shape that clients of `path` expect; None = no other shape than usual."""
     if path in OLLAMA_PATHS:
-        return {"error": sentence}
+        return {"error": sentence} | ({"name": name} if path in _OUR_COMMANDS else {})
     if path == MESSAGES_PATH or path.startswith(MESSAGES_PATH + "/"):
         kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
         return {"type": "error", "error": {"type": kind, "message": sentence}}

@@ -86,7 +86,7 @@ def error_body(error: BaseException, path: str) -> dict[str, Any]:
     """Return the JSON body that tells `error` below `path`; an error that is not ours keeps its text to itself."""
     name, sentence, again_s = errors.to_wire(error)
     name = name_of(error) or name
-    expected = error_as_expected(path, sentence, status_of(error))
+    expected = error_as_expected(path, sentence, status_of(error), name)
     if expected is not None:
         return expected
     field = getattr(error, "field", None)

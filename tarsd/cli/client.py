@@ -122,7 +122,7 @@ class ApiClient:
                 if not line.strip():
                     continue  # a beat
                 item: dict[str, Any] = msgspec.json.decode(line)
-                if "error" in item and isinstance(item["error"], dict):
+                if isinstance(item.get("error"), dict) or {"error", "name"} <= item.keys():
                     raise _refused(item)
                 yield item
 
@@ -234,6 +234,8 @@ async def _error_in(response: aiohttp.ClientResponse) -> errors.TarsdError:
 
 def _refused(body: dict[str, Any]) -> errors.TarsdError:
     error = body["error"]
+    if isinstance(error, str):  # of the paths that Ollama's clients use too
+        return errors.from_wire(str(body["name"]), error)
     return errors.from_wire(str(error["name"]), str(error["message"]), float(error.get("retry_after_s", 0.0)))
 
 

@@ -5,7 +5,7 @@ Rules
    being tried after a failure comes after others (`keeper`).
 2. An engine that cannot start is tried again for ever, with backoff; the others are not held up by it.
 3. An engine that fails before its first token is passed over silently, its reason is kept. One that cannot do what is
-   asked for (`CannotServe`) is passed over too, and is not broken.
+   asked for (`CannotServe`) is passed over too, and is not broken; only when none can is that the answer.
 4. One that fails in mid-answer is continued by the next from all text shown so far; the reader sees one answer.
 5. As many answers at a time as the first usable engine has slots. Others wait in a bounded queue, people before
    background work, and are told their position and the expected wait every few seconds.
@@ -179,7 +179,8 @@ class EngineChain:
         """Yield one answer by as many engines as it takes (rules 3, 4 and 7)."""
         loop = asyncio.get_running_loop()
         shown_tokens = 0
-        refusal: InvalidInput | None = None
+        is_begun = bool(request.partial)
+        refusals: list[InvalidInput] = []
         busy: Overloaded | None = None
         for keeper in self._in_order(request.model):
             if not keeper.usable:
@@ -191,10 +192,13 @@ class EngineChain:
                 async with aclosing(keeper.engine.generate(request, deadline - loop.time())) as items:
                     async for item in items:
                         self._pace.saw(part, item, loop.time())
+                        if item.finish_reason:
+                            settle = keeper.worked  # whatever the engine does after its last item
                         yield _with_earlier(item, shown_tokens)
+                        if item.finish_reason:
+                            return
                         request = _after(request, item)
-                settle = keeper.worked
-                return
+                settle = partial(keeper.failed, "its answer ended without its last part")
             except Overloaded as error:
                 busy = error  # a server with too much to do is not broken
             except Unavailable as error:
@@ -206,14 +210,15 @@ class EngineChain:
                 yield _cut_by_deadline(shown_tokens + part.tokens)
                 return
             except InvalidInput as error:
-                if not isinstance(error, CannotServe) and not shown_tokens + part.tokens:
+                if not isinstance(error, CannotServe) and not is_begun and not part.tokens:
                     raise
-                refusal = error  # what one engine began the next may be unable to take
+                refusals.append(error)  # what one engine began the next may be unable to take
             finally:
                 settle()
             shown_tokens += part.tokens
-        if refusal is not None and not shown_tokens:
-            raise refusal
+            is_begun |= part.tokens > 0
+        if len(refusals) == len(self._keepers) and not shown_tokens:
+            raise refusals[0]
         raise busy or self._no_engine()
 
     def _in_order(self, model: str) -> list[Keeper]:

@@ -9,7 +9,8 @@ Rules of continuation (`partial`), since the protocol has none
 3. One that begins anew by repeating the text has the repetition dropped (`RepetitionFilter`).
 
 Rules of what servers differ in
-4. Fields that OpenAI does not have (top_k, min_p, penalties) are sent until a server refuses them; that is remembered.
+4. Sampling fields that OpenAI does not have (top_k, min_p, repetition) are sent until a server refuses them; that is
+   remembered. What is refused for the length of the context is not asked again.
 5. A server that refuses tools or a schema cannot serve the request (`CannotServe`), nor can any hold a grammar: how it
    is asked for differs from server to server. A bare prompt goes to /completions.
 """
@@ -106,7 +107,7 @@ class OpenAIEngine:
         self._url = settings.url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
         self._info: EngineInfo | None = None
-        self._takes_extras = True
+        self._takes_sampling = True
 
     async def start(self) -> None:
         """Reach the server and choose the model; raises `EngineUnavailable` with the reason."""
@@ -168,19 +169,23 @@ class OpenAIEngine:
             raise CannotServe(f"grammar: {self._url} is not asked for one")
         body = _body(request, info.model)
         path = f"{self._url}/{'completions' if request.prompt else 'chat/completions'}"
-        for extras in (_extras(request), {}) if self._takes_extras else ({},):
+        continuing = _continuing(request)
+        attempts = [continuing, {}] if continuing else [continuing]
+        if self._takes_sampling:
+            attempts.insert(0, continuing | _sampling(request))
+        for extras in attempts:
             response = await self._session.post(path, json=body | extras)
-            if response.status not in (400, 422):
+            if response.status == 200:
+                if extras is continuing:  # nothing but the sampling fields was left out
+                    self._takes_sampling = False
+                return response
+            refusal = self._refusal(response.status, await response.text(), response.headers.get("Retry-After", ""))
+            if response.status not in (400, 422) or isinstance(refusal, ContextOverflow):
                 break
-            said = await response.text()
-        if response.status != 200:
-            if response.status not in (400, 422):
-                said = await response.text()
-            refusal = self._refusal(response.status, said, response.headers.get("Retry-After", ""))
-            is_special = bool(request.tools or request.json_schema)
-            raise CannotServe(str(refusal)) if is_special and response.status in (400, 422) else refusal
-        self._takes_extras &= bool(extras) or request.partial != ""
-        return response
+        is_special = bool(request.tools or request.json_schema)
+        if is_special and response.status in (400, 422, 500) and not isinstance(refusal, ContextOverflow):
+            raise CannotServe(str(refusal))  # some servers break at a form that they do not know, rather than refuse it
+        raise refusal
 
     def _refusal(self, status: int, text: str, retry_after: str = "") -> TarsdError:
         said = " ".join(text[:_ERROR_CHARS].split())
@@ -216,6 +221,7 @@ def _body(request: calls.ChatRequest, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
         "stream": True,
+        "stream_options": {"include_usage": True},
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -251,12 +257,16 @@ def _form(request: calls.ChatRequest) -> dict[str, Any]:
     return form
 
 
-def _extras(request: calls.ChatRequest) -> dict[str, Any]:
-    """Return the fields that not every server knows (rules 1 and 4)."""
-    extras: dict[str, Any] = {"stream_options": {"include_usage": True}}
-    if request.partial and not request.prompt:
-        extras |= {"continue_final_message": True, "add_generation_prompt": False}
-    extras |= {"top_k": request.top_k, "min_p": request.min_p}
+def _continuing(request: calls.ChatRequest) -> dict[str, Any]:
+    """Return the fields that ask for a continuation (rule 1)."""
+    if not request.partial or request.prompt:
+        return {}
+    return {"continue_final_message": True, "add_generation_prompt": False}
+
+
+def _sampling(request: calls.ChatRequest) -> dict[str, Any]:
+    """Return how to sample, in fields that not every server knows (rule 4)."""
+    extras: dict[str, Any] = {"top_k": request.top_k, "min_p": request.min_p}
     if request.repeat_penalty != 1.0:
         # vLLM's and SGLang's name, then llama.cpp's
         extras |= {"repetition_penalty": request.repeat_penalty, "repeat_penalty": request.repeat_penalty}

@@ -21,6 +21,8 @@ class Script:
     starts: list[TarsdError] = field(default_factory=list)  # what the first starts raise
     asked: list[calls.ChatRequest] = field(default_factory=list)
     slots: int = 1
+    after: TarsdError | None = None  # raised once the last item is out
+    ends: bool = True  # with a last item
     started: int = 0
     closed: int = 0
 
@@ -63,6 +65,9 @@ class ScriptedEngine:
                         written += 1
                         yield calls.ChatItem(text=text, engine=engine, model=model)
                         engine = model = ""
-            yield calls.ChatItem(finish_reason="stop", usage=calls.Usage(7, written), engine=engine, model=model)
+            if self._script.ends:
+                yield calls.ChatItem(finish_reason="stop", usage=calls.Usage(7, written), engine=engine, model=model)
+            if self._script.after is not None:
+                raise self._script.after
         finally:
             self._script.closed += 1

@@ -408,3 +408,41 @@ async def test_changes_of_what_is_usable_are_told(start: Start) -> None:
         await ask(chain)
     assert len(told) == 2
     await until(lambda: len(told) == 3)
+
+
+async def test_a_finished_answer_is_not_continued_whatever_its_engine_does_then(start: Start) -> None:
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script([["whole"]], after=WorkerLost("it died")))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    items = await ask(chain)
+    assert text(items) == "whole"
+    assert [item.finish_reason for item in items if item.finish_reason] == ["stop"]
+    assert SCRIPTS["ollama"].asked == []
+
+
+async def test_a_refusal_of_the_spare_is_not_the_answer_where_the_first_may_come_back(start: Start) -> None:
+    chain = await start(
+        "llama_cpp",
+        "transformers",
+        llama_cpp=Script([[WorkerLost("it died")]]),
+        transformers=Script([[CannotServe("tools: not here")]]),
+    )
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    with pytest.raises(EngineUnavailable, match="it died"):
+        await ask(chain)
+
+
+async def test_what_another_node_began_goes_on_with_the_engine_that_has_room(start: Start) -> None:
+    small = Script([[InvalidInput("messages: too long for this one")]])
+    chain = await start("llama_cpp", "ollama", llama_cpp=small, ollama=Script([["the rest"]]))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    assert text(await ask(chain, partial="begun elsewhere ")) == "the rest"
+
+
+async def test_an_answer_without_a_last_part_is_continued_by_the_next_engine(start: Start) -> None:
+    chain = await start("llama_cpp", "ollama", llama_cpp=Script([["half "]], ends=False), ollama=Script([["and half"]]))
+    assert await chain.wait_ready(5)
+    await until(lambda: len(chain.infos()) == 2)
+    assert text(await ask(chain)) == "half and half"

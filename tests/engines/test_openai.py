@@ -154,8 +154,8 @@ async def test_a_server_that_refuses_the_extra_fields_is_asked_without_them(
 ) -> None:
     fake.strict = True
     assert text_of(await answer(engine, question(partial="The sky"))) == " is blue."
-    assert len(fake.asked) == 2
-    assert "continue_final_message" not in fake.asked[1]
+    assert len(fake.asked) == 3
+    assert "continue_final_message" not in fake.asked[2]
 
 
 async def test_the_key_is_sent(url: str, fake: FakeOpenAI, tmp_path: Path) -> None:
@@ -305,3 +305,28 @@ async def test_a_busy_server_says_when_to_come_again(engine: OpenAIEngine, fake:
     with pytest.raises(Overloaded) as caught:
         await answer(engine, question())
     assert caught.value.retry_after_s == 7.0
+
+
+async def test_a_context_that_is_too_small_is_told_as_that_for_tools_too_and_asked_once(
+    engine: OpenAIEngine, fake: FakeOpenAI
+) -> None:
+    fake.status, fake.said = 400, "This model's maximum context length is 4096 tokens"
+    with pytest.raises(ContextOverflow):
+        await answer(engine, question(tools=[WEATHER]))
+    assert len(fake.asked) == 1
+
+
+async def test_a_server_that_breaks_at_a_schema_leaves_it_to_another_engine(
+    engine: OpenAIEngine, fake: FakeOpenAI
+) -> None:
+    fake.status = 500
+    with pytest.raises(CannotServe):
+        await answer(engine, question(json_schema='{"type": "object"}'))
+
+
+async def test_the_usage_is_asked_for_whatever_else_a_server_refuses(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    fake.strict = True
+    for _ in range(2):
+        items = await answer(engine, question(partial="Well, ", top_k=7))
+        assert items[-1].usage is not None
+        assert items[-1].usage.prompt_tokens == 11
