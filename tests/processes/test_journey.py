@@ -215,21 +215,21 @@ async def test_nightly_work_can_be_run_at_once(nodes):
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-async def test_a_killed_model_comes_back_and_the_daemon_lives(nodes):
+async def test_a_killed_model_comes_back_and_goes_on_with_its_answer_and_the_daemon_lives(nodes):
     pc1, client = nodes["pc1"], nodes.clients["pc1"]
     daemon, (worker,) = pc1.pid, workers_of(pc1)
     answering = await asking(client, LONG)
     worker.kill()
-    cut = await answering
-    assert (cut.end["type"], cut.text != "") == ("error", True)  # never a finished answer
+    answer = await answering
+    assert answer.finished
+    assert answer.end["generated_by"] == "pc1"
+    print(f"the reader waited {answer.longest_gap_s:.2f} s for the model's return")
 
     async def is_back():
         found = workers_of(pc1)
         return found and found[0].pid != worker.pid and "chat" in (await client.members())["pc1"]["capabilities"]
 
-    began = time.monotonic()
     await until(is_back, 30, "the model is back")
-    print(f"model back {time.monotonic() - began:.2f} s after the answer was cut")
     told = await answer_of(pc1, "Say hello.")
     assert told["text"].strip()
     assert told["generated_by"] == "pc1"
