@@ -15,6 +15,7 @@ Source: https://huggingface.co/docs/hub, and the headers that `huggingface_hub.g
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import AsyncGenerator
 from math import isfinite
@@ -28,6 +29,8 @@ from tarsd.errors import InvalidInput, NotAllowed, NotFound, Overloaded, TarsdEr
 from tarsd.models.sources import HubFile
 from tarsd.wire import MIB
 
+# What systemd's IPAddressDeny makes of a connection to the internet.
+_CLOSED = "the service may reach this household's networks only: see `hub` in tarsd.toml for how to open it"
 _CONNECT_S = 10.0
 _SILENCE_S = 30.0
 _CHUNK_BYTES = MIB
@@ -126,7 +129,8 @@ class _Told:
         if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
             raise InvalidInput(f"models.hub: {error} is no URL") from error
         if isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
-            raise Unavailable(f"{self._host}: {error or 'silence'}") from error
+            hint = f" ({_CLOSED})" if getattr(error, "errno", None) in (errno.EPERM, errno.EACCES) else ""
+            raise Unavailable(f"{self._host}: {error or 'silence'}{hint}") from error
 
 
 def _facts(response: aiohttp.ClientResponse) -> HubFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -95,3 +97,12 @@ async def test_a_hub_that_is_not_there_is_told() -> None:
         await Hub("http://127.0.0.1:9").look(FILE)
     with pytest.raises(InvalidInput, match=r"models\.hub"):
         await Hub("nowhere").look(FILE)
+
+
+async def test_a_service_that_may_not_reach_the_internet_says_how_to_open_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def closed(*args: object, **options: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))  # what systemd's IPAddressDeny makes of a connection
+
+    monkeypatch.setattr("aiohttp.TCPConnector.connect", closed)
+    with pytest.raises(Unavailable, match=r"household's networks only.*tarsd\.toml"):
+        await read(Hub("https://hub.example", None))
