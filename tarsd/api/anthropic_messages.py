@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tarsd.api.answers import gather, stream, tell_origin
 from tarsd.api.anthropic_replies import AnthropicForm
-from tarsd.api.anthropic_shapes import MessagesBody, chat_request, check, question_of
+from tarsd.api.anthropic_shapes import MessagesBody, chat_request, check, parallel_of, question_of
 from tarsd.api.error_shapes import MESSAGES_PATH
 from tarsd.api.inference import ASSISTANT, assistant_pieces, check_model, model_pieces
 from tarsd.api.replies import json_reply, read_json
@@ -32,7 +32,7 @@ async def message(request: web.Request) -> web.StreamResponse:
     else:
         check_model(services, body.model)
         pieces = model_pieces(services, chat_request(body))
-    form = AnthropicForm(f"msg_{secrets.token_hex(12)}", body.model)
+    form = AnthropicForm(f"msg_{secrets.token_hex(12)}", body.model, parallel_calls=parallel_of(body.tool_choice))
     if body.stream:
         return await stream(request, form, pieces)
     found = await gather(pieces)

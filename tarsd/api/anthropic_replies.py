@@ -3,7 +3,8 @@
     message_start  ping  (content_block_start  content_block_delta…  content_block_stop)…  message_delta  message_stop
 
 Rules
-1. A block is opened when there is something for it: text first, then one `tool_use` block for each call.
+1. A block is opened when there is something for it: text first, then one `tool_use` block for each call. A call that
+   came without an id gets one: its result will have to name it.
 2. `stop_reason`: `stop_sequence` only where the engine says which one ended the answer; one that does not say leaves
    `end_turn`, since a guess would be told as a fact. The node's context cut it: `model_context_window_exceeded`; its
    time ran out: `pause_turn`, after which the answer can be sent back and continued.
@@ -23,6 +24,7 @@ from tarsd import errors
 from tarsd.api.answers import Gathered
 from tarsd.api.error_shapes import MESSAGES_PATH
 from tarsd.api.inference import Extra, Piece, merged
+from tarsd.api.openai_tools import given_back
 from tarsd.api.replies import error_body
 from tarsd.calls import ToolCall, Usage
 
@@ -54,17 +56,19 @@ class AnthropicForm:
 
     content_type = "text/event-stream"
 
-    def __init__(self, identifier: str, model: str) -> None:
+    def __init__(self, identifier: str, model: str, *, parallel_calls: bool = True) -> None:
         self._common = {"id": identifier, "type": "message", "role": "assistant", "model": model}
         self._extra = Extra()
         self._waiting = Piece()
+        self._parallel_calls = parallel_calls
         self._blocks = 0
         self._text_is_open = False
 
     def whole(self, found: Gathered) -> dict[str, Any]:
         """Return an answer that is not streamed."""
         content: list[dict[str, Any]] = [{"type": "text", "text": found.text}] if found.text else []
-        content += [self._tool_use(call) | {"input": _input_of(call)} for call in found.tool_calls]
+        called = given_back(found.tool_calls, self._parallel_calls)
+        content += [self._tool_use(call) | {"input": _input_of(call)} for call in called]
         reason, sequence = stop_of(found.last)
         ended = {"stop_reason": reason, "stop_sequence": sequence, "usage": usage_of(found.last.usage)}
         return self._common | {"content": content} | ended | {"tarsd": found.extra}
@@ -104,7 +108,8 @@ class AnthropicForm:
         elif piece.queue_position or piece.loading:
             events.append(self.beat())
         if piece.finish_reason:
-            events += [self._close_text(), *(self._call(call) for call in piece.tool_calls), self._end(piece)]
+            called = given_back(piece.tool_calls, self._parallel_calls)
+            events += [self._close_text(), *(self._call(call) for call in called), self._end(piece)]
         return b"".join(events)
 
     def _text(self, text: str) -> bytes:

@@ -5,7 +5,8 @@ Rules
 2. Content is text, `tool_use` and `tool_result`; images, documents, thinking and tools that Anthropic runs itself are
    refused by name. So are tools and a schema for the assistant. `metadata`, `service_tier`, `cache_control` and what
    else changes nothing here are ignored.
-3. A `tool_result` must answer a `tool_use` before it; the results of a message come before its text.
+3. A `tool_result` must answer a `tool_use` before it; the results of a message come before its text. With
+   `disable_parallel_tool_use` at most one call is given back, the first.
 4. A last message of the assistant is the beginning of the answer, which is continued and not repeated.
 5. What does not fit the context is refused, as Anthropic does; nothing is left out unasked.
 """
@@ -20,6 +21,7 @@ from msgspec import Meta
 
 from tarsd.api.inference import turns_of
 from tarsd.api.openai_messages import MAX_MESSAGES
+from tarsd.api.openai_tools import MODES
 from tarsd.api.replies import FieldError
 from tarsd.calls import ChatRequest, Message, Tool, ToolCall
 from tarsd.host.events import Question
@@ -59,6 +61,7 @@ class ToolChoice(msgspec.Struct, frozen=True):
 
     type: Literal["auto", "any", "tool", "none"]
     name: str = ""
+    disable_parallel_tool_use: bool | None = None
 
 
 class Thinking(msgspec.Struct, frozen=True):
@@ -110,7 +113,11 @@ def check(body: MessagesBody) -> None:
     for index, tool in enumerate(body.tools or []):
         if tool.type not in (None, "custom"):
             raise FieldError(f"tools[{index}].type", f"{tool.type!r} is not supported here")
+        if tool.name in MODES:
+            raise FieldError(f"tools[{index}].name", f"{tool.name!r} says how tools are chosen, name it otherwise")
     choice = body.tool_choice
+    if choice is not None and choice.type == "any" and not body.tools:
+        raise FieldError("tool_choice.type", "a tool must be called, but no tools are given")
     if choice is not None and choice.type == "tool" and choice.name not in {tool.name for tool in body.tools or []}:
         raise FieldError("tool_choice.name", f"{choice.name!r} is none of the tools")
 
@@ -169,6 +176,8 @@ def _assistant_message(blocks: Sequence[Block], where: str, names: dict[str, str
 def _user_messages(blocks: Sequence[Block], where: str, names: dict[str, str]) -> list[Message]:
     results: list[Message] = []
     texts: list[str] = []
+    if not blocks:
+        raise FieldError(where, "a message needs at least one block")
     for index, block in enumerate(blocks):
         at = f"{where}[{index}]"
         if block.type != "tool_result":
@@ -214,6 +223,11 @@ def tools_of(body: MessagesBody) -> list[Tool]:
         )
         for tool in body.tools or []
     ]
+
+
+def parallel_of(choice: ToolChoice | None) -> bool:
+    """Tell whether several calls may come back (rule 3)."""
+    return choice is None or not choice.disable_parallel_tool_use
 
 
 def tool_choice_of(choice: ToolChoice | None) -> str:

@@ -6,6 +6,7 @@ Rules
    (`mirostat`, `tfs_z`, …) are ignored: the node that generates decides the first, and Ollama ignores the second.
 3. `num_predict` of 0 or less is as long as the generating node allows.
 4. A name means the same with and without ":latest".
+5. An option that is null was not given: clients send all that they know.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +23,17 @@ from tarsd.api.replies import FieldError, ModelUnknown
 
 LATEST = ":latest"
 AS_LONG_AS_ALLOWED = 1_000_000  # tokens: every node has a bound of its own below
+
+DEFAULTS: dict[str, Any] = {
+    "temperature": 0.8,
+    "top_p": 0.9,
+    "top_k": 40,
+    "min_p": 0.0,
+    "repeat_penalty": 1.1,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+STAYS_S = -1.0  # not infinity, which JSON cannot carry to an engine behind HTTP
 
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?(?:h|ms|us|µs|ns|m|s))+)")
@@ -32,20 +44,31 @@ class Options(msgspec.Struct, frozen=True):
     """What `options` may say about an answer; what else it says is ignored (rule 2)."""
 
     temperature: Annotated[float, Meta(ge=0)] | None = None  # 0.8; the assistant chooses its own
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
-    top_k: Annotated[int, Meta(ge=0)] = 40
-    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None  # 0.9
+    top_k: Annotated[int, Meta(ge=0)] | None = None  # 40
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None  # 0
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    num_predict: int = -1
+    num_predict: int | None = None  # -1
     stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] = 1.1
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None  # 1.1
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None  # 0
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None  # 0
 
     @property
     def max_tokens(self) -> int:
         """Return how long the answer may be (rule 3)."""
-        return min(self.num_predict, AS_LONG_AS_ALLOWED) if self.num_predict > 0 else AS_LONG_AS_ALLOWED
+        return min(self.asked_tokens, AS_LONG_AS_ALLOWED) or AS_LONG_AS_ALLOWED
+
+    @property
+    def asked_tokens(self) -> int:
+        """Return how long the answer may be as far as the client says, 0 = it says nothing."""
+        return max(0, self.num_predict or 0)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Return what a `ChatRequest` calls the same, Ollama's own where nothing was given (rules 1 and 5)."""
+        given = {name: getattr(self, name) for name in DEFAULTS}
+        return DEFAULTS | {name: value for name, value in given.items() if value is not None}
 
     @property
     def chosen_seed(self) -> int | None:
@@ -59,11 +82,14 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def keep_alive_s(given: float | str | None) -> float | None:
-    """Return seconds: of a number, or of a duration as "5m" or "1h30m"; negative is for ever. Raises `FieldError`."""
+    """Return seconds: of a number, or of a duration as "5m" or "1h30m"; negative is for ever (`STAYS_S`).
+
+    Raises `FieldError`.
+    """
     if given is None or given == "":
         return None
     seconds = _seconds(given) if isinstance(given, str) else float(given)
-    return math.inf if seconds < 0 else seconds
+    return STAYS_S if seconds < 0 or math.isinf(seconds) else seconds
 
 
 def _seconds(text: str) -> float:

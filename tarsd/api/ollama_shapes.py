@@ -4,7 +4,8 @@ Rules
 1. A request without messages (or without a prompt) asks for no answer: it loads the model, or with a `keep_alive` of 0
    unloads it.
 2. What cannot be done here (`images`, `suffix`, `template`, `context`, `logprobs`) is refused by name; so are tools and
-   `format` for the assistant. `think` is ignored: no model's thoughts are kept apart.
+   `format` for the assistant, and as with Ollama a `system` beside a `raw` prompt, which goes to the model as it is.
+   `think` is ignored: no model's thoughts are kept apart.
 3. Ollama has no ids for tool calls: the calls of a message are numbered, and a tool's result answers the first call
    with its name that has none yet, else the first one. One that answers none is passed on as it is.
 4. A last message of the assistant is the beginning of the answer, which is continued and not repeated.
@@ -115,6 +116,8 @@ def check(body: ChatBody | GenerateBody) -> None:
     for name in _REFUSED:
         if getattr(body, name, None):
             raise FieldError(name, "not supported here")
+    if isinstance(body, GenerateBody) and body.raw and body.system:
+        raise FieldError("system", "a raw prompt goes to the model as it is, without one")
     if isinstance(body, ChatBody):
         for index, message in enumerate(body.messages or []):
             if message.images:
@@ -204,19 +207,13 @@ def chat_request(body: ChatBody | GenerateBody, model: str) -> ChatRequest:
         prompt=prompt,
         model=model,
         max_tokens=options.max_tokens,
-        temperature=0.8 if options.temperature is None else options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        min_p=options.min_p,
-        repeat_penalty=options.repeat_penalty,
-        presence_penalty=options.presence_penalty,
-        frequency_penalty=options.frequency_penalty,
         seed=options.chosen_seed,
         stop=options.stops,
         json_schema=schema_of(body),
         tools=tools_of(body),
         overflow="drop_oldest",
         keep_alive_s=keep_alive_s(body.keep_alive),
+        **options.sampling,
     )
 
 
@@ -238,9 +235,9 @@ def question_of(body: ChatBody | GenerateBody) -> Question:
     return Question(
         text=messages[-1].content,
         turns=tuple(turns_of(messages[:-1])),
-        max_tokens=options.num_predict if options.num_predict > 0 else 0,
+        max_tokens=options.asked_tokens,
         temperature=options.temperature,
-        top_p=options.top_p,
+        top_p=options.sampling["top_p"],
         seed=options.chosen_seed,
         stop=tuple(options.stops),
     )

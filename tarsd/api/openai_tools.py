@@ -25,7 +25,7 @@ from tarsd.calls import Tool, ToolCall
 MAX_TOOLS = 128
 MAX_SCHEMA_CHARACTERS = 64 * 1024  # a grammar is built from it, at a cost that grows faster than it does
 ANY_OBJECT = "{}"
-_MODES = ("auto", "none", "required")
+MODES = ("auto", "none", "required")
 
 ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 
@@ -92,7 +92,7 @@ def _tool_of(tool: ToolIn, where: str) -> Tool:
     function = tool.function or (FunctionIn(tool.name, tool.description, tool.parameters) if tool.name else None)
     if function is None:
         raise FieldError(f"{where}.function", "the function is missing")
-    if function.name in _MODES:
+    if function.name in MODES:
         raise FieldError(f"{where}.function.name", f"{function.name!r} is a word of tool_choice, name it otherwise")
     parameters = "" if function.parameters is None else _text(function.parameters, f"{where}.function.parameters")
     return Tool(function.name, function.description or "", parameters)
@@ -103,7 +103,7 @@ def choice_of(choice: str | ChoiceIn | None, tools: Sequence[Tool]) -> str:
     if choice is None or (choice in ("auto", "none") and not tools):
         return "auto"
     if isinstance(choice, str):
-        if choice not in _MODES:
+        if choice not in MODES:
             raise FieldError("tool_choice", f"expected auto, none, required or a function, got {choice!r}")
         if not tools:
             raise FieldError("tool_choice", "a tool must be called, but no tools are given")

@@ -186,6 +186,25 @@ async def test_which_tool_must_be_called(serve, connect, choice, expected):
     assert asked(served).tool_choice == expected
 
 
+@pytest.mark.parametrize("kind", ["auto", "any"])
+async def test_without_parallel_use_there_is_one_call(serve, connect, kind):
+    client = connect(await serve(replies={"chat": CALLED}))
+    options = ask(tools=[WEATHER], tool_choice={"type": kind, "disable_parallel_tool_use": True})
+    async with client.messages.stream(**options) as stream:
+        messages = [await client.messages.create(**options), await stream.get_final_message()]
+    for message in messages:
+        assert [block.name for block in message.content if block.type == "tool_use"] == ["weather"]
+
+
+async def test_calls_that_the_model_gave_no_ids_get_some(serve, connect):
+    nameless = [ToolCall("", "weather", "{}"), ToolCall("", "weather", "{}")]
+    client = connect(await serve(replies={"chat": [BEGUN, ChatItem(finish_reason="tool_calls", tool_calls=nameless)]}))
+    async with client.messages.stream(**ask(tools=[WEATHER])) as stream:
+        messages = [await client.messages.create(**ask(tools=[WEATHER])), await stream.get_final_message()]
+    for message in messages:
+        assert len({block.id for block in message.content} - {""}) == 2
+
+
 async def test_results_go_back_to_the_calls_they_answer(serve, connect):
     served = await serve(replies={"chat": CHAT})
     results = [
@@ -340,6 +359,9 @@ async def test_the_assistant_answers_with_its_sources_beside(serve, connect):
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "tool", "name": "clock"}, "tools": [WEATHER]}, "tool_choice.name"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice.type"),
+        ({"tools": [WEATHER | {"name": "none"}]}, "tools[0].name"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
         ({"messages": [*ASK, CALL]}, "messages[1]"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0]"),
         (

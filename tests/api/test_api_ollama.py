@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 
 import aiohttp
 import ollama
 import pytest
 
+from tarsd.api.ollama_options import Options
 from tarsd.calls import ChatItem, Message, Model, ModelsItem, Tool, ToolCall, Usage
 from tarsd.errors import Overloaded, Unavailable
 from tarsd.gossip.member import Load
@@ -180,6 +180,22 @@ async def test_without_options_ollamas_defaults_hold_and_the_answer_is_as_long_a
     assert r.max_tokens > 100_000
 
 
+async def test_an_option_that_is_null_was_not_given(serve, connect):
+    served = await serve(replies={"chat": CHAT})
+    await connect(served).chat("tiny-model", ASK, options=dict.fromkeys(Options.__struct_fields__))
+    await connect(served).chat("tiny-model", ASK)
+    first, second = [request for _, request, _ in served.dispatch.calls]
+    assert first == second
+
+
+async def test_the_assistant_hears_options_too(serve, connect):
+    host = ScriptedHost([ROUTE, *answer()])
+    served = await serve(host)
+    await connect(served).chat("tars", ASK, options={"num_predict": 9, "top_p": 0.5, "temperature": 0.1})
+    await connect(served).chat("tars", ASK)
+    assert [(q.max_tokens, q.top_p, q.temperature) for q in host.asked] == [(9, 0.5, 0.1), (0, 0.9, None)]
+
+
 async def test_a_schema_or_json_is_what_the_answer_must_fit(serve, connect):
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
     for given, expected in ((schema, schema), ("json", {}), ("", None)):
@@ -243,7 +259,16 @@ async def test_the_beginning_of_the_answer_is_continued(serve, connect):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("5m", 300.0), ("1h30m", 5400.0), ("250ms", 0.25), (-1, math.inf), ("-1m", math.inf), (20, 20.0), ("0", 0.0)],
+    [
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        (-1, -1.0),
+        ("-1m", -1.0),
+        ("inf", -1.0),
+        (20, 20.0),
+        ("0", 0.0),
+    ],
 )
 async def test_keep_alive_is_seconds_or_a_duration(serve, connect, given, expected):
     served = await serve(replies={"chat": CHAT})
@@ -290,6 +315,7 @@ async def test_an_unknown_model_is_not_found_as_ollama_says_it(serve, connect):
         ("/api/generate", {"context": [1, 2]}, "context"),
         ("/api/generate", {"images": ["aGk="]}, "images"),
         ("/api/generate", {"model": "tars", "raw": True}, "raw"),
+        ("/api/generate", {"raw": True, "system": "x"}, "system"),
     ],
 )
 async def test_what_cannot_be_done_is_refused_by_name(serve, path, changes, field):
@@ -388,7 +414,7 @@ async def test_generate_answers_a_prompt_with_its_system_text(serve, connect):
 
 async def test_a_raw_prompt_goes_to_the_model_as_it_is(serve, connect):
     served = await serve(replies={"chat": CHAT})
-    await connect(served).generate("tiny-model", "Once upon", raw=True, system="not sent")
+    await connect(served).generate("tiny-model", "Once upon", raw=True)
     assert (asked(served).prompt, asked(served).messages) == ("Once upon", [])
 
 
