@@ -67,6 +67,10 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+# Ollama's client takes no empty line for a sign of life.
+_QUIET = b'{"status": "pulling manifest"}'
+
+
 async def models(request: web.Request) -> web.Response:
     """GET /api/models: the models of every node, each with its node; what did not answer is in `unreachable`."""
     services = request.app[SERVICES]
@@ -98,7 +102,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     call = services.dispatch.call(calls.PULL, calls.PullRequest(wanted, sha256=body.sha256), only=member.node)
     lines = _lines(call)
     if body.stream:
-        return await ndjson(request, lines)
+        return await ndjson(request, lines, _QUIET)
     last = Progress("pulling")
     async with aclosing(lines):
         async for line in lines:

@@ -275,8 +275,8 @@ async def send(response: web.StreamResponse, data: bytes) -> None:
         raise ConnectionResetError("the client takes no data") from error
 
 
-async def ndjson(request: web.Request, items: Items[Any]) -> web.StreamResponse:
-    """Stream items as one JSON object a line; a beat is an empty line, an error the last line."""
+async def ndjson(request: web.Request, items: Items[Any], beat: bytes = b"") -> web.StreamResponse:
+    """Stream items as one JSON object a line; a beat is an empty line or `beat`, an error the last line."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     async with aclosing(with_beats(items)) as beaten:
         # the first item decides: a call refused at once is a plain HTTP error
@@ -286,7 +286,7 @@ async def ndjson(request: web.Request, items: Items[Any]) -> web.StreamResponse:
             await send(response, msgspec.json.encode(first) + b"\n")
         try:
             async for item in beaten:
-                await send(response, (msgspec.json.encode(item) if item is not None else b"") + b"\n")
+                await send(response, (msgspec.json.encode(item) if item is not None else beat) + b"\n")
         except errors.TarsdError as error:
             await send(response, msgspec.json.encode(error_body(error, request.path)) + b"\n")
     await response.write_eof()

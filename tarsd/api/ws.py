@@ -102,7 +102,8 @@ class ChatConnection:
 
     async def run(self) -> None:
         """Serve the reader until one side closes; cancelling ends the running answer."""
-        self._pass = self._sockets.passes.give()
+        # a pass knows no scope, rate or end: whoever is bound by a named token gets none
+        self._pass = "" if self._holder is not None else self._sockets.passes.give()
         try:
             await self._send_session()
             async for message in self._socket:

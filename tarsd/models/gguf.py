@@ -27,6 +27,7 @@ _MAX_DEPTH = 3  # arrays within arrays
 _MAX_DIMENSIONS = 8
 _MAX_KEY_BYTES = 1024
 _MAX_KEPT_BYTES = 256 * 1024  # of one text: the longest chat templates have 20 KiB
+_MAX_SAID_BYTES = 1024 * 1024  # of all texts that are kept
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 
@@ -68,9 +69,12 @@ def read_header(file: BinaryIO, size_bytes: int) -> Header:
     if tensors > _MAX_ENTRIES or entries > _MAX_ENTRIES:
         raise InvalidInput(f"{tensors} tensors and {entries} values are more than any model has")
     said: dict[str, Value] = {}
+    kept = 0
     for _ in range(entries):
         key = reader.text(_MAX_KEY_BYTES)
         value = reader.value(reader.number("<I"))
+        if isinstance(value, str) and (kept := kept + len(value)) > _MAX_SAID_BYTES:
+            raise InvalidInput("its header holds more text than any model's")
         if value is not None:
             said[key] = value
     return _header(said, reader.parameters(tensors))

@@ -30,7 +30,7 @@ from tarsd.models.sources import HubFile
 from tarsd.wire import MIB
 
 # What systemd's IPAddressDeny makes of a connection to the internet.
-_CLOSED = "the service may reach this household's networks only: see `hub` in tarsd.toml for how to open it"
+_CLOSED = "the systemd service may reach this household's networks only: see `hub` in tarsd.toml for how to open it"
 _CONNECT_S = 10.0
 _SILENCE_S = 30.0
 _CHUNK_BYTES = MIB
@@ -129,7 +129,8 @@ class _Told:
         if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
             raise InvalidInput(f"models.hub: {error} is no URL") from error
         if isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
-            hint = f" ({_CLOSED})" if getattr(error, "errno", None) in (errno.EPERM, errno.EACCES) else ""
+            is_closed = getattr(error, "errno", None) in (errno.EPERM, errno.EACCES)
+            hint = f" ({_CLOSED})" if is_closed or isinstance(error, aiohttp.ConnectionTimeoutError) else ""
             raise Unavailable(f"{self._host}: {error or 'silence'}{hint}") from error
 
 

@@ -48,6 +48,8 @@ class Pulls:
         """
         request = _checked(request)
         pull = self._running.get(request.name)
+        if pull is not None and pull.is_another(request):
+            raise InvalidInput(f"{request.name}: another file is being fetched under this name; wait until it is here")
         if pull is None:
             ended = partial(self._ended, request.name)
             pull = self._running[request.name] = Pull(request, self._services, self._shelf, self._backoff(), ended)

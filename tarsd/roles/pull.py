@@ -80,6 +80,12 @@ class Pull:
             news, self._news = self._news, asyncio.Event()
             news.set()
 
+    def is_another(self, request: PullRequest) -> bool:
+        """Tell whether `request` means another file than the one that is being fetched."""
+        mine = self._request
+        differs = request.sha256 and mine.sha256 and request.sha256 != mine.sha256
+        return bool(differs or (request.source and mine.source and request.source != mine.source))
+
     async def _run(self) -> None:
         end: dict[str, Any] = {"stage": "failed", "reason": "internal error"}
         try:
@@ -101,6 +107,7 @@ class Pull:
 
     async def _fetch(self) -> str:
         """Return the SHA-256 of the file once it is here."""
+        await self._ask_the_hub_which()
         if (here := await self._is_here()) is not None:
             return here
         if self._part_is_whole():
@@ -121,6 +128,22 @@ class Pull:
                 raise _all_of(failures)
             self._tell(stage="asking", origin="", reason=str(failures[-1]) if failures else "nobody is there")
             await asyncio.sleep(self._backoff.failed())
+
+    async def _ask_the_hub_which(self) -> None:
+        """A file that was named by its place at the hub is that one: others of the same name are not it.
+
+        Where the hub does not answer, the name must do.
+        """
+        if not self._request.sha256 and is_hub(self._request.source):
+            settings = self._services.config.models
+            hub = Hub(settings.hub, settings.hub_token_file)
+            if not hub.host:
+                return
+            try:
+                sha256 = (await hub.look(hub_file(self._request.source))).sha256
+                self._request = msgspec.structs.replace(self._request, sha256=sha256)
+            except Unavailable as error:
+                log.warning("%s: taken by its name, since the hub does not answer: %s", self._request.name, error)
 
     async def _is_here(self) -> str | None:
         entry = self._shelf.entry(self._request.name)

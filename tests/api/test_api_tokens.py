@@ -145,6 +145,13 @@ async def test_no_token_is_taken_from_a_url(serve, client, lan, make):
         assert await status_of(client, served, f"/api/members?{name}={token}", {}) == 401
 
 
+async def test_a_chat_by_a_named_token_gets_no_pass_that_would_outlive_its_bounds(serve, client, lan, make):
+    token = make(Scope.CHAT)
+    served = await serve(settings=lan)
+    async with client.ws_connect(served.url + "/ws", headers=bearer(token)) as chat:
+        assert (await chat.receive_json())["pass"] == ""
+
+
 async def test_a_browser_shows_it_to_the_chat_as_a_subprotocol(serve, client, lan, make):
     token, blind = make(Scope.CHAT), make(Scope.STATUS, name="blind")
     served = await serve(settings=lan)

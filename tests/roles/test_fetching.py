@@ -328,10 +328,33 @@ async def hub() -> AsyncGenerator[StandInHub, None]:
         yield running
 
 
-async def test_the_hub_is_asked_only_when_no_peer_has_it(home: Any, hub: StandInHub) -> None:
+async def test_the_hub_says_which_file_is_meant_and_a_peer_that_has_it_gives_it(home: Any, hub: StandInHub) -> None:
     node = home(ScriptedPeers(a=DATA), peer("a"), hub=hub.url)
     assert (await node.pull("m", source=SOURCE)).origin == "a"
-    assert hub.asked == []
+    assert [asked[0] for asked in hub.asked] == ["HEAD"]
+
+
+async def test_a_peers_other_file_of_the_same_name_is_not_taken_for_it(home: Any, hub: StandInHub) -> None:
+    node = home(ScriptedPeers(a=OTHER), peer("a"), hub=hub.url)
+    last = await node.pull("m", source=SOURCE)
+    assert (last.stage, last.origin, last.sha256) == ("done", "127.0.0.1", sha256(DATA))
+
+
+async def test_where_the_hub_does_not_answer_the_name_must_do(home: Any, unused_tcp_port: int) -> None:
+    node = home(ScriptedPeers(a=DATA), peer("a"), hub=f"http://127.0.0.1:{unused_tcp_port}")
+    assert (await node.pull("m", source=SOURCE)).origin == "a"
+
+
+async def test_another_file_under_a_name_that_is_being_fetched_is_refused(home: Any) -> None:
+    peers = ScriptedPeers(a=DATA)
+    peers.gate = asyncio.Event()
+    node = home(peers, peer("a"))
+    running = node.pulls.follow(PullRequest("m", sha256="a" * 64))
+    await anext(running)
+    with pytest.raises(InvalidInput, match="another file"):
+        await anext(node.pulls.follow(PullRequest("m", sha256="b" * 64)))
+    await running.aclose()
+    await node.pulls.stop()
 
 
 @pytest.mark.parametrize("name", [SOURCE, "hf.co/a/b/m.gguf"])
