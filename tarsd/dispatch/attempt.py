@@ -106,8 +106,8 @@ class Rival(Generic[ItemT]):
         try:
             async with aclosing(self._attempt.items()) as items:
                 async for item in items:
-                    if not self.has_begun and isinstance(item, calls.ChatItem) and item.queue_position:
-                        continue  # nobody reads yet: places in its queue would fill ours
+                    if not self.has_begun and isinstance(item, calls.ChatItem) and not (has_begun(item) or item.engine):
+                        continue  # nobody reads yet: places in its queue, or a model that loads, would fill ours
                     await self._queue.put(item)
                     if not self.has_begun and has_begun(item):
                         self.has_begun = True

@@ -171,6 +171,8 @@ class EngineChain:
                             stepped_back = True
                             break
                         yield item
+                        if item.finish_reason:
+                            return  # also when somebody came in this very moment
                         request = _after(request, item)
             finally:
                 self._turnstile.leave(ticket)

@@ -61,6 +61,8 @@ def _rules(grammar: str, name: str) -> dict[object, _Rule]:
     while at < len(grammar):
         match = _TOKEN.match(grammar, at)
         if match is None:
+            if grammar[at] in '"[{<':  # looked for from each place, its end would take for ever to miss
+                raise InvalidInput(f"{name}: what {grammar[at]!r} opens at character {at} is never closed")
             at += 1  # an error, which llama.cpp tells better
             continue
         at = match.end()

@@ -34,6 +34,7 @@ class LlamaCppEngine(WorkerChatEngine):
     kind = "llama_cpp"
     target = "tarsd.engines.llama_cpp_worker:LlamaCppWorker"
     # A step lasts half a second, a token of a very large model on an old PC some seconds.
+    start_timeout_s = 300.0  # 20 GB from a slow disk
     silence_s = 10.0
     stuck_s = 20.0
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tarsd.calls import ChatRequest
+from tarsd.calls import ChatItem, ChatRequest
 from tarsd.engines.base import EngineInfo
 from tarsd.engines.batching.board import Board
 from tarsd.engines.batching.cache import Cache
@@ -16,6 +18,8 @@ from tarsd.engines.llama_cpp import LlamaCppSettings
 from tarsd.wire import MIB, decode, encode
 
 # Beside those that are being written so many conversations stay warm, as far as there are cells for them.
+RETELL_S = 4.0  # who waits for room in the cache is told so as often as in a queue
+BROKEN_STEPS = 3  # a device that failed does not come back in the same process
 WARM_SEQUENCES = 12
 
 
@@ -56,8 +60,13 @@ class LlamaCppWorker:
         """Yield the `ChatItem`s of one `ChatRequest`, an item per token; b"" where there is none for now."""
         answer = self.board.enter(decode(request, ChatRequest))
         try:
+            told, told_at = 0, 0.0
             while not answer.has_ended:
                 yield b""
+                place = self.board.position(answer)
+                if place and (place != told or time.monotonic() - told_at > RETELL_S):
+                    told, told_at = place, time.monotonic()
+                    yield encode(ChatItem(queue_position=place))
                 yield from answer.items()
             if answer.error is not None:
                 raise answer.error
@@ -67,6 +76,9 @@ class LlamaCppWorker:
     def tick(self) -> None:
         """Do one step for all answers."""
         self.board.step()
+        if self.board.broken_steps >= BROKEN_STEPS:
+            print("llama.cpp fails at every step: this worker goes, and is started afresh", flush=True)  # noqa: T201
+            os._exit(1)
 
     def close(self) -> None:
         """Free the model."""

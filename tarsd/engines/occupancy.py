@@ -123,7 +123,7 @@ class Occupancy:
         self.wake.clear()
         end = next_end(self._occupants())
         wait_s = None if end is None else max(0.01, end - asyncio.get_running_loop().time())
-        if others:
+        if others or not self._own_stays:  # who is loading, or was restarted, tells no end
             wait_s = min(LOOK_S, wait_s) if wait_s is not None else LOOK_S
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):

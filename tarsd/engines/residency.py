@@ -263,6 +263,8 @@ class Residency:
             if name in self._here:
                 return
             wanted = await asyncio.to_thread(self._find, name) if name else None
+            if name and wanted is None:
+                raise EngineUnavailable(f"model {name!r} is not here any more")
             settings = [wanted.settings] if wanted is not None else self._own
             needs_bytes = wanted.needs_bytes if wanted is not None else self._own_bytes
             await self._memory.make_room(name, needs_bytes)

@@ -50,7 +50,7 @@ async def until_ready(chain: EngineChain, name: str) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + LOAD_S
     while not await chain.wait_ready(_STEP_S):
-        if reasons := chain.reasons:
+        if not chain.loading and (reasons := chain.reasons):
             raise EngineUnavailable(f"model {name or 'own'!r} cannot be loaded: {'; '.join(reasons.values())}")
         if loop.time() > until:
             raise EngineUnavailable(f"model {name or 'own'!r} was not loaded within {LOAD_S:.0f} s")

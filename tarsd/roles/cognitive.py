@@ -224,8 +224,10 @@ class Cognitive(Role):
         )
         try:
             async with aclosing(self._residency.generate(request, deadline_s)) as items:
-                pieces = [item.text async for item in items]
+                found = [item async for item in items]
         except (Unavailable, DeadlineExceeded, InvalidInput):
             return SummarizeItem(extract(text, max_words), "extractive")
-        written = "".join(pieces).strip()
+        if found and found[-1].limit == "deadline":  # the first words of a summary are none
+            return SummarizeItem(extract(text, max_words), "extractive")
+        written = "".join(item.text for item in found).strip()
         return SummarizeItem(written, "model") if written else SummarizeItem(extract(text, max_words), "extractive")

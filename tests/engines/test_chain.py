@@ -446,3 +446,18 @@ async def test_an_answer_without_a_last_part_is_continued_by_the_next_engine(sta
     assert await chain.wait_ready(5)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain)) == "half and half"
+
+
+async def test_a_finished_background_answer_is_not_continued_when_a_person_comes_in_that_moment(start: Start) -> None:
+    script = Script([["summary"], ["person"]])
+    chain = await start("llama_cpp", llama_cpp=script)
+    assert await chain.wait_ready(5)
+    async with aclosing(chain.generate(question(background=True), 10)) as items:
+        assert (await anext(items)).text == "summary"
+        assert (await anext(items)).finish_reason == "stop"
+        person = asyncio.create_task(ask(chain))
+        await until(lambda: chain.load()[0] + chain.load()[1] == 1)
+        with pytest.raises(StopAsyncIteration):
+            await anext(items)
+    assert text(await person) == "person"
+    assert len(script.asked) == 2

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,5 +49,13 @@ def test_brackets_in_texts_classes_and_comments_are_no_groups() -> None:
 
 
 @given(st.text(alphabet='ab()|*+?{}[]":=\\ \n,1<>!.#', max_size=300))
-def test_nonsense_is_read_to_its_end(text: str) -> None:
-    check(text)
+def test_nonsense_is_read_to_its_end_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidInput):
+        check(text)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("opener", ["[", '"\\', "{", "<"])
+def test_what_is_never_closed_is_refused_at_once(opener: str) -> None:
+    with pytest.raises(InvalidInput, match="never closed"):
+        check("root ::= " + opener * 60_000)

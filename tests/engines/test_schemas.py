@@ -77,3 +77,14 @@ def test_depth_is_bounded_however_deep() -> None:
 def test_what_is_no_json_says_so() -> None:
     with pytest.raises(InvalidInput, match="json_schema: not valid JSON"):
         prepared("{", "json_schema")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("pattern", ["^{" + " " * 20_000 + "$", "{" * 20_000, "a{" + "9" * 5000 + "}", "a{ 1, 99999 }"])
+def test_a_pattern_that_would_occupy_or_overflow_its_reader_does_neither(pattern: str) -> None:
+    schema = json.dumps({"type": "string", "pattern": pattern})
+    if "9" in pattern:
+        with pytest.raises(InvalidInput, match="repeats"):
+            prepared(schema, "json_schema")
+    else:
+        assert prepared(schema, "json_schema")["pattern"] == pattern

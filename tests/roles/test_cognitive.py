@@ -170,3 +170,16 @@ async def test_models_are_offered_beside_chat(loaded: Cognitive) -> None:
     items = [item async for item in loaded.handlers()[calls.MEASURE.name](calls.MeasureRequest(quick=True), SERVED)]
     assert items[-1].speed is not None
     assert loaded.adverts()[calls.CHAT.name]["speed"] == items[-1].speed.tokens_per_s
+
+
+async def test_a_summary_that_its_time_cut_off_does_not_replace_what_was_remembered(
+    role: tuple[Cognitive, ScriptedChain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[ChatItem, None]:
+        yield ChatItem("The user")
+        yield ChatItem(finish_reason="length", limit="deadline")
+
+    cognitive, chain = role
+    monkeypatch.setattr(chain, "generate", cut)
+    kept = await remember(cognitive, "How much is the rent?")
+    assert "900" in kept.summary

@@ -34,7 +34,7 @@ from tarsd.engines.batching.sampling import Sampler
 from tarsd.engines.batching.shelf import Shelf
 from tarsd.engines.batching.slices import Slices, shares
 from tarsd.engines.toolcalls import OPENERS
-from tarsd.errors import EngineUnavailable, TarsdError
+from tarsd.errors import EngineUnavailable, Overloaded, TarsdError
 
 TILE = 64  # ggml-cpu: GGML_FA_TILE_Q
 _NO_ROOM = "llama.cpp has no room for this answer beside the others"
@@ -54,6 +54,7 @@ class Board:
         self._active: list[Answer] = []
         self._texts: dict[int, str] = {}  # of warm sequences
         self.last_step: list[Part] = []
+        self.broken_steps = 0  # of which nothing came, one after another
         # Some vocabularies have a control token for what opens a call, and control tokens have no text.
         split = [native.tokenize(opener, special=True) for opener in OPENERS]
         self._openers = {tokens[0] for tokens in split if len(tokens) == 1}
@@ -69,6 +70,10 @@ class Board:
         answer = Answer(asked, prompt, sampler, most, new_call_id)
         self._waiting.append(answer)
         return answer
+
+    def position(self, answer: Answer) -> int:
+        """Return how many are before an answer that waits for room, itself included; 0 = it has its place."""
+        return self._waiting.index(answer) + 1 if answer in self._waiting else 0
 
     def leave(self, answer: Answer) -> None:
         """Give up its place and what it holds, whether it ended or not."""
@@ -92,13 +97,14 @@ class Board:
             except EngineUnavailable:
                 self._each_alone(parts)
                 return
-            self.last_step = [part for _, part in parts]
+            self.last_step, self.broken_steps = [part for _, part in parts], 0
             self._take(parts, indices)
             self._learn(parts, time.perf_counter() - began)
             return
 
     def _each_alone(self, parts: Sequence[tuple[Answer, Part]]) -> None:
         """Rule 6: a step that failed as a whole."""
+        failed = 0
         there = [self._native.cut(part.sequence, part.start) for _, part in parts]
         for (answer, part), is_there in zip(parts, there, strict=True):
             try:
@@ -108,11 +114,13 @@ class Board:
             except (NoRoom, EngineUnavailable) as error:
                 self._native.cut(part.sequence, 0)
                 self.cache.rows[part.sequence].held.clear()
-                answer.fail(error if isinstance(error, EngineUnavailable) else EngineUnavailable(_NO_ROOM))
+                answer.fail(error if isinstance(error, EngineUnavailable) else Overloaded(_NO_ROOM, retry_after_s=2.0))
+                failed += isinstance(error, EngineUnavailable)
                 self._settle(answer)
             else:
                 self.last_step = [part]
                 self._take([(answer, part)], indices)
+        self.broken_steps = self.broken_steps + 1 if failed == len(parts) else 0
 
     # --- who is in --------------------------------------------------------------------------------------------------
 
@@ -174,7 +182,7 @@ class Board:
             self._do(effect)
         if not warm:
             youngest = self._active[-1]
-            youngest.fail(EngineUnavailable(_NO_ROOM))
+            youngest.fail(Overloaded(_NO_ROOM, retry_after_s=2.0))
             self._settle(youngest)
 
     def _as_held(self, asked: ChatRequest, prompt: Prompt) -> Prompt:

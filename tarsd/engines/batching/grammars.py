@@ -27,7 +27,11 @@ def grammar_of(asked: ChatRequest) -> Grammar:
     if toolcalls.is_forced(asked.tools, asked.tool_choice):
         return _from_schema(toolcalls.schema_of_call(asked.tools, asked.tool_choice), "tools")
     if asked.json_schema:
-        return _from_schema(schemas.prepared(asked.json_schema, "json_schema"), "json_schema")
+        try:
+            schema = schemas.prepared(asked.json_schema, "json_schema")
+        except RecursionError as error:
+            raise InvalidInput("json_schema: its references lead too deep") from error
+        return _from_schema(schema, "json_schema")
     if asked.grammar:
         gbnf.check(asked.grammar)
     return Grammar(asked.grammar, "grammar")
