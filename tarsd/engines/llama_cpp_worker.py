@@ -39,6 +39,7 @@ class LlamaCppWorker:
         prompts = Prompts(self._native)
         cache = Cache(self._native.cells, chosen.slots + WARM_SEQUENCES, can_rewind=self._native.can_rewind)
         self.board = Board(self._native, prompts, cache, Shelf(chosen.warm_mib * MIB), chosen.slots)
+        self.board.warm_up()
         self._info = EngineInfo(
             "llama_cpp",
             chosen.name or Path(chosen.path).stem,

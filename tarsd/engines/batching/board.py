@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tarsd.calls import ChatRequest
+from tarsd.engines.batching import slices
 from tarsd.engines.batching.answer import Answer
 from tarsd.engines.batching.cache import Cache, Copy, Cut, Effect, Evict, Placement, Restore, common
 from tarsd.engines.batching.grammars import grammar_of
@@ -58,6 +59,14 @@ class Board:
         # Some vocabularies have a control token for what opens a call, and control tokens have no text.
         split = [native.tokenize(opener, special=True) for opener in OPENERS]
         self._openers = {tokens[0] for tokens in split if len(tokens) == 1}
+
+    def warm_up(self) -> None:
+        """Evaluate a few tokens for nobody: the first prompt finds the weights in memory, and slices that fit."""
+        tokens = self._native.begun(self._native.tokenize("warm " * slices.FIRST, special=False))[: slices.FIRST]
+        began = time.perf_counter()
+        self._native.evaluate([Part(0, 0, tokens, True)])
+        self.slices.warmed_up(len(tokens), time.perf_counter() - began)
+        self._native.cut(0, 0)
 
     def enter(self, asked: ChatRequest) -> Answer:
         """Take a request; raises `InvalidInput` for one that cannot be served."""

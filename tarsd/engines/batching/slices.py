@@ -29,13 +29,21 @@ class Slices:
         """Return how many prompt tokens fit into the next step; `is_shared`: answers are being written meanwhile."""
         return self._size[is_shared]
 
+    def warmed_up(self, tokens: int, seconds: float) -> None:
+        """Learn from a first step that nobody waited for: later ones need not grow step by step."""
+        self._size[False] = min(max(_fitting(tokens, seconds, ALONE_S), self._size[False]), self._most)
+
     def took(self, tokens: int, seconds: float, *, is_shared: bool) -> None:
         """Learn from a step with so many prompt tokens (rule 2)."""
         if tokens < min(LEAST, self._size[is_shared]):
             return  # the end of a prompt says little
         target_s = SHARED_S if is_shared else ALONE_S
-        fitting = int(tokens * target_s / max(seconds, 1e-6)) // LEAST * LEAST
+        fitting = _fitting(tokens, seconds, target_s)
         self._size[is_shared] = min(max(fitting, LEAST), 2 * self._size[is_shared], self._most)
+
+
+def _fitting(tokens: int, seconds: float, target_s: float) -> int:
+    return int(tokens * target_s / max(seconds, 1e-6)) // LEAST * LEAST
 
 
 def shares(left: Sequence[int], size: int) -> list[int]:

@@ -55,3 +55,13 @@ def test_a_slice_grows_to_twice_at_most_and_the_end_of_a_prompt_says_nothing() -
     assert slices.size(is_shared=False) == 2 * size
     slices.took(3, 60.0, is_shared=False)
     assert slices.size(is_shared=False) == 2 * size
+
+
+def test_a_first_step_that_nobody_waited_for_sets_the_size_at_once() -> None:
+    slices = Slices(512)
+    slices.warmed_up(16, ALONE_S / 8)
+    assert slices.size(is_shared=False) == 128
+    assert slices.size(is_shared=True) == LEAST
+    slices = Slices(512)
+    slices.warmed_up(16, 60.0)
+    assert slices.size(is_shared=False) == 16
