@@ -11,7 +11,7 @@ from __future__ import annotations
 class Backoff:
     """The waits of one thing that is started again and again."""
 
-    def __init__(self, first_s: float = 0.5, most_s: float = 30.0, forgiven_after_s: float = 60.0) -> None:
+    def __init__(self, first_s: float = 0.1, most_s: float = 30.0, forgiven_after_s: float = 60.0) -> None:
         self._first_s = first_s
         self._most_s = most_s
         self._forgiven_after_s = forgiven_after_s

@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class SupervisedWorker(Worker):
-    """A `Worker` whose child is restarted after 0.5 s, 1 s, … 30 s, for as long as it is not stopped.
+    """A `Worker` whose child is restarted after 0.1 s, 0.2 s, … 30 s, for as long as it is not stopped.
 
     Calls while it is away raise `WorkerLost` at once.
     """

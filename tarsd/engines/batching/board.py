@@ -38,6 +38,7 @@ from tarsd.engines.toolcalls import OPENERS
 from tarsd.errors import EngineUnavailable, Overloaded, TarsdError
 
 TILE = 64  # ggml-cpu: GGML_FA_TILE_Q
+NEARLY = 1.5
 _NO_ROOM = "llama.cpp has no room for this answer beside the others"
 
 
@@ -217,7 +218,10 @@ class Board:
         is_exact = any(answer.is_repeatable for answer in self._active)
         room = (TILE - 1 if is_exact else BATCH_TOKENS) - len(parts)
         reading = [answer for answer in self._active if answer.is_reading]
-        size = min(self.slices.size(is_shared=bool(writing)), room)
+        size = self.slices.size(is_shared=bool(writing))
+        if not writing and (left := sum(answer.left for answer in reading)) <= size * NEARLY:
+            size = left  # two steps would take longer than one that is a little too long
+        size = min(size, room)
         for answer, tokens in zip(reading, shares([answer.left for answer in reading], size), strict=True):
             if tokens:
                 parts.append((answer, _slice(answer, tokens)))
