@@ -58,6 +58,7 @@ async def rows(context: Context) -> list[Row]:
         pin(nodes["slow"], cpus[1])
         speeds = {name: await _speed(session, nodes[name].url, tokens) for name in ("fast", "slow")}
         measured = await _measure(nodes, session, tokens)
+        speeds |= await _advertised(nodes)
         for number in range(context.pick(1, 5)):
             await nodes["slow"].stop()
             await nodes.wait_state("fast", "slow", ("left", "dead"))
@@ -121,6 +122,13 @@ async def _measure(nodes: Cluster, session: aiohttp.ClientSession, tokens: int) 
             await _warm(session, nodes[name].url, tokens)
         return "speeds as seen of late, `tarsd bench` is not there"
     return "speeds measured by `tarsd bench`"
+
+
+async def _advertised(nodes: Cluster) -> dict[str, float]:
+    """Return the speeds that the nodes measured of themselves: what is asked of one may be answered by the other."""
+    members = await nodes.clients["fast"].members()
+    told = {name: members[name]["capabilities"].get("chat", {}).get("speed", 0.0) for name in ("fast", "slow")}
+    return told if all(told.values()) else {}
 
 
 async def _warm(session: aiohttp.ClientSession, url: str, tokens: int) -> None:
