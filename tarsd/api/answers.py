@@ -1,4 +1,4 @@
-"""How the pieces of an answer become a reply: whole, or as a stream in whatever form an API has.
+"""How the pieces of an answer become a stream in whatever form an API has.
 
 Rules
 1. What fails before the first piece is a plain HTTP error, which clients retry by its status.
@@ -10,20 +10,17 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
 
 from tarsd import errors
-from tarsd.api.inference import Extra, Piece, merged
+from tarsd.api.inference import Extra, Piece, cut_off, merged
 from tarsd.api.replies import batches, send
 from tarsd.api.services import SERVICES
-from tarsd.calls import ToolCall
-
-CUT = "the answer ended without its last part"
+from tarsd.api.sse import tell_origin
 
 
 class Form(Protocol):
@@ -51,51 +48,17 @@ class Form(Protocol):
         ...
 
 
-@dataclass
-class Gathered:
-    """A whole answer; `last` is the piece that says why it ended."""
-
-    text: str = ""
-    tool_calls: list[ToolCall] = field(default_factory=list)
-    extra: Extra = field(default_factory=Extra)
-    last: Piece = field(default_factory=Piece)
-
-
-async def gather(pieces: AsyncGenerator[Piece, None], note: Callable[[Piece], None] = lambda piece: None) -> Gathered:
-    """Return the whole answer, having shown each piece to `note`; raises `Unavailable` for one that was cut."""
-    found = Gathered()
-    texts: list[str] = []
-    async with aclosing(pieces):
-        async for piece in pieces:
-            note(piece)
-            texts.append(piece.text)
-            found.tool_calls += piece.tool_calls
-            found.extra = merged(found.extra, piece.extra)
-            found.last = piece if piece.finish_reason else found.last
-    if not found.last.finish_reason:
-        raise errors.Unavailable(CUT)
-    found.text = "".join(texts)
-    return found
-
-
-def tell_origin(response: web.StreamResponse, extra: Extra, node: str) -> None:
-    """Say in the headers who generates (rule 4); `node` is this one."""
-    response.headers["x-tarsd-node"] = extra.generated_by or node
-    if extra.engine:
-        response.headers["x-tarsd-engine"] = extra.engine
-
-
 async def stream(request: web.Request, form: Form, pieces: AsyncGenerator[Piece, None]) -> web.StreamResponse:
     """Stream an answer in `form`. A client that leaves cancels the answer."""
     response = web.StreamResponse(headers={"Content-Type": form.content_type, "X-Accel-Buffering": "no"})
     async with aclosing(batches(pieces)) as found:
         first = await anext(found, None)
         if first is None:
-            raise errors.Unavailable(CUT)
+            raise cut_off()
         extra = Extra()
         for piece in first:
             extra = merged(extra, piece.extra)
-        tell_origin(response, extra, request.app[SERVICES].node_name)
+        tell_origin(response, [extra], request.app[SERVICES].node_name)
         await response.prepare(request)
         whole = _is_whole(first)
         try:
@@ -104,7 +67,7 @@ async def stream(request: web.Request, form: Form, pieces: AsyncGenerator[Piece,
                 await send(response, form.encoded(batch) if batch else form.beat())
                 whole |= _is_whole(batch)
             if not whole:
-                raise errors.Unavailable(CUT)
+                raise cut_off()
         except errors.TarsdError as error:
             await send(response, form.failed(error))
     await response.write_eof()

@@ -12,13 +12,14 @@ import secrets
 
 from aiohttp import web
 
-from tarsd.api.answers import gather, stream, tell_origin
+from tarsd.api.answers import stream
 from tarsd.api.anthropic_replies import AnthropicForm
 from tarsd.api.anthropic_shapes import MessagesBody, chat_request, check, parallel_of, question_of
 from tarsd.api.error_shapes import MESSAGES_PATH
-from tarsd.api.inference import ASSISTANT, assistant_pieces, check_model, model_pieces
+from tarsd.api.inference import ASSISTANT, assistant_pieces, check_model, model_pieces, whole_of
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES
+from tarsd.api.sse import tell_origin
 from tarsd.errors import NotFound
 
 
@@ -35,9 +36,9 @@ async def message(request: web.Request) -> web.StreamResponse:
     form = AnthropicForm(f"msg_{secrets.token_hex(12)}", body.model, parallel_calls=parallel_of(body.tool_choice))
     if body.stream:
         return await stream(request, form, pieces)
-    found = await gather(pieces)
+    found = await whole_of(pieces)
     reply = json_reply(form.whole(found))
-    tell_origin(reply, found.extra, services.node_name)
+    tell_origin(reply, [found.extra], services.node_name)
     return reply
 
 

@@ -21,9 +21,8 @@ from typing import Any
 import msgspec
 
 from tarsd import errors
-from tarsd.api.answers import Gathered
 from tarsd.api.error_shapes import MESSAGES_PATH
-from tarsd.api.inference import Extra, Piece, merged
+from tarsd.api.inference import Extra, Piece, Whole, merged
 from tarsd.api.openai_tools import given_back
 from tarsd.api.replies import error_body
 from tarsd.calls import ToolCall, Usage
@@ -64,7 +63,7 @@ class AnthropicForm:
         self._blocks = 0
         self._text_is_open = False
 
-    def whole(self, found: Gathered) -> dict[str, Any]:
+    def whole(self, found: Whole) -> dict[str, Any]:
         """Return an answer that is not streamed."""
         content: list[dict[str, Any]] = [{"type": "text", "text": found.text}] if found.text else []
         called = given_back(found.tool_calls, self._parallel_calls)

@@ -6,7 +6,7 @@ wherever in the cluster it runs. The APIs differ in their shapes only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -81,6 +81,7 @@ class Whole(msgspec.Struct):
     usage: calls.Usage = calls.Usage()
     tool_calls: list[calls.ToolCall] = []
     extra: Extra = msgspec.field(default_factory=Extra)
+    last: Piece = msgspec.field(default_factory=Piece)  # that says why it ended
 
     def take(self, piece: Piece) -> None:
         """Fold one piece in."""
@@ -88,6 +89,7 @@ class Whole(msgspec.Struct):
         self.extra = merged(self.extra, piece.extra)
         if piece.finish_reason:
             self.finish_reason, self.usage, self.tool_calls = piece.finish_reason, piece.usage, piece.tool_calls
+            self.last = piece
 
     def check(self) -> None:
         """Raise `Unavailable` where the last part is missing: an answer that was cut is no answer."""
@@ -95,11 +97,15 @@ class Whole(msgspec.Struct):
             raise cut_off()
 
 
-async def whole_of(pieces: AsyncGenerator[Piece, None]) -> Whole:
-    """Return the whole answer; raises what the pieces raise, and `Unavailable` where the last part is missing."""
+async def whole_of(pieces: AsyncGenerator[Piece, None], note: Callable[[Piece], None] = lambda piece: None) -> Whole:
+    """Return the whole answer, having shown each piece to `note`.
+
+    Raises what the pieces raise, and `Unavailable` where the last part is missing.
+    """
     whole = Whole()
     async with aclosing(pieces):
         async for piece in pieces:
+            note(piece)
             whole.take(piece)
     whole.check()
     return whole

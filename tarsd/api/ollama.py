@@ -15,14 +15,15 @@ from aiohttp import web
 
 from tarsd import calls
 from tarsd.api import ollama_embed, ollama_models
-from tarsd.api.answers import gather, stream, tell_origin
+from tarsd.api.answers import stream
 from tarsd.api.cluster_models import found_models
-from tarsd.api.inference import ASSISTANT, assistant_pieces, model_pieces
+from tarsd.api.inference import ASSISTANT, assistant_pieces, model_pieces, whole_of
 from tarsd.api.ollama_options import keep_alive_s, resolved
 from tarsd.api.ollama_replies import OllamaForm
 from tarsd.api.ollama_shapes import ChatBody, GenerateBody, chat_request, check, messages_of, question_of, warming
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES, ApiServices
+from tarsd.api.sse import tell_origin
 from tarsd.names import NodeId
 
 
@@ -49,9 +50,9 @@ async def _answer(request: web.Request, body: ChatBody | GenerateBody) -> web.St
         pieces = model_pieces(services, chat_request(body, model))
     if body.stream is not False:
         return await stream(request, form, pieces)
-    found = await gather(pieces, form.note)
+    found = await whole_of(pieces, form.note)
     reply = json_reply(form.whole(found))
-    tell_origin(reply, found.extra, services.node_name)
+    tell_origin(reply, [found.extra], services.node_name)
     return reply
 
 
@@ -62,7 +63,7 @@ async def _loaded(services: ApiServices, model: str, stays_s: float | None, form
             await _unload(services, model)
         return "unload"
     if model != ASSISTANT:
-        await gather(model_pieces(services, warming(model, stays_s)), form.note)
+        await whole_of(model_pieces(services, warming(model, stays_s)), form.note)
     return "load"
 
 

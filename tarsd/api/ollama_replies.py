@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from tarsd import errors
-from tarsd.api.answers import Gathered
-from tarsd.api.inference import Extra, Piece, merged
+from tarsd.api.inference import Extra, Piece, Whole, merged
 from tarsd.calls import ToolCall, Usage
 
 Clock = Callable[[], float]
@@ -95,7 +94,7 @@ class OllamaForm:
         self._extra = merged(self._extra, piece.extra)
         self._waiting = piece if piece.queue_position or piece.loading else Piece()
 
-    def whole(self, found: Gathered) -> dict[str, Any]:
+    def whole(self, found: Whole) -> dict[str, Any]:
         """Return an answer that is not streamed."""
         return self._object(found.text, found.tool_calls) | self._end(found.last)
 

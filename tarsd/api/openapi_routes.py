@@ -71,7 +71,7 @@ ROUTES: dict[tuple[str, str], Described] = {
     ("GET", "/v1/models"): Described(shapes.ModelsReply),
     ("GET", "/v1/models/{name}"): Described(shapes.ModelReply),
     ("POST", "/v1/messages"): Described(dict[str, Any], (JSON, EVENTS), MessagesBody),
-    ("POST", "/v1/messages/count_tokens"): Described(content=(), status=501),
+    ("POST", "/v1/messages/count_tokens"): Described(shapes.AnthropicErrorReply, status=404),
     ("POST", "/api/chat"): Described(dict[str, Any], (JSON, LINES), ChatBody),
     ("POST", "/api/generate"): Described(dict[str, Any], (JSON, LINES), GenerateBody),
     ("POST", "/api/embed"): Described(dict[str, Any], body=EmbedBody),
