@@ -18,13 +18,12 @@ from bench.faults.record import Ask, Recorder
 from bench.faults.script import Fault, Kind, Player
 from bench.faults.stage import lan_cluster, wait_chats
 from bench.lan import Lan, why_not
-from tests.processes.real_nodes import ONE_THREAD, tracebacks, until
+from tests.processes.real_nodes import COUNT, COUNTED, ONE_THREAD, tracebacks, until
 
 pytestmark = [pytest.mark.netns, pytest.mark.model, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 PLANS = (Plan("pc1"), *(Plan(name, ("cognitive",), settings=ONE_THREAD) for name in ("pc2", "pc3")))
-COUNT = Ask(text="Count from 1 to 60. Write the numbers only, separated by commas.", front="v1", max_tokens=100)
-COUNTED = ", ".join(map(str, range(1, 200)))
+COUNTING = Ask(text=COUNT, front="v1", max_tokens=100)
 ENOUGH = 30  # characters shown before the fault
 WITHIN_S, GAP_S = 90.0, 45.0  # a busy test machine reads the prompt anew
 
@@ -39,7 +38,7 @@ async def stage() -> AsyncGenerator[tuple[Cluster, Lan], None]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def reference(stage: tuple[Cluster, Lan]) -> str:
-    asked = await Recorder().ask(stage[0].clients["pc1"], "pc1", COUNT)
+    asked = await Recorder().ask(stage[0].clients["pc1"], "pc1", COUNTING)
     assert asked.end["type"] == "done"
     assert len(asked.text) > 2 * ENOUGH
     return asked.text
@@ -56,7 +55,7 @@ async def hurt(stage: tuple[Cluster, Lan], kind: Kind, for_s: float, reference: 
     await nodes.wait_full(30)
     await wait_chats(nodes)
     recorder = Recorder()
-    asking = asyncio.create_task(recorder.ask(nodes.clients["pc1"], "pc1", COUNT))
+    asking = asyncio.create_task(recorder.ask(nodes.clients["pc1"], "pc1", COUNTING))
     try:
         await until(lambda: recorder.questions and len(recorder.questions[0].text) >= ENOUGH, 60, "the answer began")
         victim = await until(lambda: who_answers(nodes), 10, "somebody answers")
@@ -65,7 +64,7 @@ async def hurt(stage: tuple[Cluster, Lan], kind: Kind, for_s: float, reference: 
     finally:
         asking.cancel()
     (question,) = recorder.questions
-    verdict = judge([question], within_s=WITHIN_S, gap_s=GAP_S, away=player.away, reference={COUNT.text: reference})
+    verdict = judge([question], within_s=WITHIN_S, gap_s=GAP_S, away=player.away, reference={COUNT: reference})
     print(f"{kind} {victim}: {verdict}; {question.text[-30:]!r}")
     assert verdict.violations == [], str(verdict)
     assert verdict.whole == 1

@@ -24,6 +24,11 @@ RECIPE = EXAMPLES / "lentejas-de-la-abuela.txt"
 
 # Small prompts and one thread: two cores are shared, and what is tested is the way of a question, not its wisdom.
 MAX_TOKENS = 160
+# Words that the bundled model repeats with a wide margin (over 2 of logit at each token, penalty included): where the
+# best two tokens are near, one processor takes the one and another the other, and a test of seams tests the processor.
+COUNTED = ", ".join(map(str, range(1, 61)))
+COUNT = f"Write these numbers again, all of them, separated by commas: {COUNTED}"
+
 ONE_THREAD = f"""\
 [cognitive]
 max_tokens = {MAX_TOKENS}

@@ -13,12 +13,10 @@ import pytest
 import pytest_asyncio
 
 from bench.cluster import Cluster, Plan, cluster
-from tests.processes.real_nodes import ONE_THREAD, until, workers_of
+from tests.processes.real_nodes import COUNT, COUNTED, ONE_THREAD, until, workers_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
-COUNT = "Count from 1 to 60. Write the numbers only, separated by commas."
-COUNTED = ", ".join(map(str, range(1, 200)))
 TOKENS = 100
 
 
