@@ -49,12 +49,12 @@ def sample(kind):
                 needed[field.name] = origin()
             elif isinstance(base, type) and hasattr(base, "__members__"):
                 needed[field.name] = next(iter(base))
+            elif isinstance(base, type) and issubclass(base, msgspec.Struct):
+                needed[field.name] = sample(base)
             elif base in fillers:
                 needed[field.name] = fillers[base]
             else:  # a Literal: any of its values
                 needed[field.name] = field.type.__args__[0] if filler is None else filler
-            if isinstance(base, type) and issubclass(base, msgspec.Struct):
-                needed[field.name] = sample(base)
     return kind(**needed)
 
 

@@ -16,6 +16,9 @@ class RememberRequest(msgspec.Struct, frozen=True):
     answer: str
     documents: list[str] = []  # names of the documents that served as sources
     of: AnswerId = AnswerId("")  # an exchange that was resumed may be told twice, by two hosts: it counts once
+    person: str = ""
+    project: str = ""
+    recalled: list[str] = []  # keys of the memories that the answer was given: never learned again from it
 
 
 class RememberItem(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tarsd.calls.documents import Passage
+from tarsd.calls.memories import Memory, Who
 from tarsd.calls.spec import CallSpec
 from tarsd.calls.text import Message
 from tarsd.names import Capability, ConversationId, Route
@@ -26,6 +27,9 @@ class PrepareRequest(msgspec.Struct, frozen=True):
     language: str = ""  # of the person's page, where known; the question's own language wins
     context_tokens: int = 8192  # of the model that will answer
     max_tokens: int = 512  # to leave for the answer
+    who: Who = Who()  # whose memories and profile may be used
+    project: str = ""  # that the conversation belongs to
+    temporary: bool = False  # nothing is written of this chat, and nothing remembered is used
 
 
 class PrepareItem(msgspec.Struct, frozen=True):
@@ -37,6 +41,7 @@ class PrepareItem(msgspec.Struct, frozen=True):
     language: str = "en"
     reasons: list[str] = []  # which rules decided, for people who ask why
     degraded: str = ""
+    memories: list[Memory] = []  # what was remembered and given to the model, profile included
 
 
 class PassRequest(msgspec.Struct, frozen=True):

@@ -181,6 +181,12 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     # how often a peer that has something new is asked for it; the first time at once
     pull_s: Annotated[float, Meta(ge=0.1, le=3600)] = 2.0
+    # on how many core nodes a write is to be on disk before it is told as safe
+    copies: Annotated[int, Meta(ge=1, le=16)] = 2
+    # how long a write waits for that; then it is told with the note that it has fewer copies
+    copies_wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 500
+    # whether what people say in chats is learned without being asked to
+    automatic: bool = True
 
 
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

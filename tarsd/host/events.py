@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from tarsd.calls import Turn, Usage
+from tarsd.calls import Turn, Usage, Who
 from tarsd.names import AnswerId, ConversationId, RecordId, Route, TraceId
 
 MAX_QUESTION_CHARACTERS = 32_000
@@ -42,6 +42,9 @@ class Question(msgspec.Struct, frozen=True):
     answer: AnswerId = AnswerId("")  # "" = a new answer, the host names it
     shown: str = ""
     sources: tuple[RecordId, ...] = ()
+    who: Who = Who()  # set by the API from the token, never by the client
+    project: str = ""
+    temporary: bool = False  # nothing is written of this chat
 
 
 class AnswerEvent(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):

@@ -12,7 +12,7 @@ from tarsd.memory.database import Database
 from tarsd.memory.derive import WINNER
 from tarsd.memory.ledger import from_row
 from tarsd.memory.log import EMPTY, Head, fault
-from tarsd.memory.schema import LOG_COLUMNS
+from tarsd.memory.schema import LOG_COLUMNS, SEARCHED
 
 _BATCH = 500
 
@@ -74,7 +74,8 @@ async def _keywords(database: Database) -> list[str]:
         except sqlite3.DatabaseError as error:
             return [f"keyword index: {error}"]
         indexed = await database.value("SELECT COUNT(*) FROM keywords")
-        shown = await database.value("SELECT (SELECT COUNT(*) FROM passages) + (SELECT COUNT(*) FROM summaries)")
+        tables = " UNION ALL ".join(f"SELECT id FROM {table}" for table in SEARCHED)  # noqa: S608
+        shown = await database.value(f"SELECT COUNT(*) FROM ({tables})")  # noqa: S608
     return [] if indexed == shown else [f"keyword index: {indexed} texts indexed of {shown}"]
 
 

@@ -6,7 +6,7 @@ Short personal texts get a random `salt`, so that the digest that remains after 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,9 @@ from tarsd.wire import decode
 DOCUMENT = "document"
 PASSAGE = "passage"
 SUMMARY = "summary"
+MEMORY = "memory"
+PROJECT = "project"
+DIARY = "diary"
 TOMBSTONE = "tombstone"
 
 # What SQLite stores and JSON carries exactly; a larger number in a record is not ours.
@@ -51,6 +54,22 @@ class PassageBody(msgspec.Struct, frozen=True):
     language: Language = ""
 
 
+Person = Annotated[str, Meta(max_length=64)]  # the name in a token, "" = whoever sits at a PC of the household
+Scope = Literal["person", "project", "household"]  # who may see it
+Sort = Literal["fact", "instruction", "preference"]  # the latter two are the profile, which is always in the prompt
+MadeBy = Literal["person", "automatic", "nightly", "import"]
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a memory was learned from: an exchange of a conversation, a document, or other memories (their keys)."""
+
+    conversation: str = ""
+    answer: str = ""
+    at: Time = 0.0
+    document: str = ""  # SHA-256, hex
+    keys: list[str] = []  # of the records that it was made from
+
+
 class SummaryBody(msgspec.Struct, frozen=True):
     """What is remembered of a project or a long conversation."""
 
@@ -62,6 +81,81 @@ class SummaryBody(msgspec.Struct, frozen=True):
     keywords: list[str] = []
     language: Language = ""
     salt: bytes = b""
+    scope: Scope = "household"
+    person: Person = ""
+    project: str = ""  # its id, "" = none
+    conversation: str = ""
+    began_at: Time = 0.0
+    ended_at: Time = 0.0
+    exchanges: Count = 0
+    documents: list[str] = []  # names of files that it leans on
+    made_by: MadeBy = "automatic"
+    sources: list[Source] = []
+    replaced_by: str = ""  # the key of what took its place: it is shown as history only
+
+
+class MemoryBody(msgspec.Struct, frozen=True):
+    """One thing that is remembered: "Ana's birthday is 4 May", "answer briefly".
+
+    `valid_from` and `valid_until` say when it is true (0 = not known, no end), `made_at` when it was learned.
+    A memory that was merged, or that a later one contradicts, is kept with `replaced_by` and `replaced_why`.
+    """
+
+    id: Id
+    text: str
+    sort: Sort = "fact"
+    scope: Scope = "household"
+    person: Person = ""
+    project: str = ""
+    language: Language = ""
+    tags: list[str] = []
+    keywords: list[str] = []
+    dates: list[str] = []
+    valid_from: Time = 0.0
+    valid_until: Time = 0.0
+    made_at: Time = 0.0
+    made_by: MadeBy = "person"
+    sources: list[Source] = []
+    replaced_by: str = ""  # the key of what took its place
+    replaced_why: Literal["", "merged", "contradicted"] = ""
+    salt: bytes = b""
+
+
+class ProjectBody(msgspec.Struct, frozen=True):
+    """Something that conversations and memories belong to; `members` are persons, empty = the whole household."""
+
+    id: Id
+    name: str
+    text: str = ""  # what it is about
+    members: list[Person] = []
+    tags: list[str] = []
+    keywords: list[str] = []
+    began_at: Time = 0.0
+    ended_at: Time = 0.0  # 0 = it goes on
+    person: Person = ""
+    salt: bytes = b""
+
+
+class DiaryChange(msgspec.Struct, frozen=True):
+    """One key that a job wrote: the records (`RecordId`) visible before and after it, "" for none."""
+
+    key: str
+    before: str = ""
+    after: str = ""
+
+
+class DiaryBody(msgspec.Struct, frozen=True):
+    """What one job changed in one night, and how to undo it. It quotes no memory: what is forgotten stays nowhere."""
+
+    id: Id
+    job: str
+    node: str  # its name
+    began_at: Time = 0.0
+    ended_at: Time = 0.0
+    ok: bool = True
+    what: str = ""  # a sentence, such as "3 memories merged into 1"
+    changes: list[DiaryChange] = []
+    undone_at: Time = 0.0
 
 
 class TombstoneBody(msgspec.Struct, frozen=True):
@@ -70,11 +164,14 @@ class TombstoneBody(msgspec.Struct, frozen=True):
     forgotten_at: Time = 0.0
 
 
-Body = DocumentBody | PassageBody | SummaryBody | TombstoneBody
+Body = DocumentBody | PassageBody | SummaryBody | MemoryBody | ProjectBody | DiaryBody | TombstoneBody
 KINDS: dict[str, type[Body]] = {
     DOCUMENT: DocumentBody,
     PASSAGE: PassageBody,
     SUMMARY: SummaryBody,
+    MEMORY: MemoryBody,
+    PROJECT: ProjectBody,
+    DIARY: DiaryBody,
     TOMBSTONE: TombstoneBody,
 }
 
@@ -89,6 +186,21 @@ def summary_key(identity: str) -> str:
     return f"summary/{identity}"
 
 
+def memory_key(identity: str) -> str:
+    """Return the key of a memory."""
+    return f"memory/{identity}"
+
+
+def project_key(identity: str) -> str:
+    """Return the key of a project; what belongs to it lies elsewhere and names it."""
+    return f"project/{identity}"
+
+
+def diary_key(identity: str) -> str:
+    """Return the key of an entry of the diary."""
+    return f"diary/{identity}"
+
+
 def key_of(body: Body) -> str:
     """Return the key that a body dictates, "" for a tombstone, which lies at the key that it forgets."""
     match body:
@@ -98,6 +210,12 @@ def key_of(body: Body) -> str:
             return f"{document_key(body.document)}/{body.page}/{body.start}-{body.end}"
         case SummaryBody():
             return summary_key(body.id)
+        case MemoryBody():
+            return memory_key(body.id)
+        case ProjectBody():
+            return project_key(body.id)
+        case DiaryBody():
+            return diary_key(body.id)
         case TombstoneBody():
             return ""
 

@@ -5,12 +5,22 @@ All functions run inside a transaction that the caller holds. Which record wins 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import msgspec
 
 from tarsd.memory import bodies
-from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
+from tarsd.memory.bodies import (
+    Body,
+    DiaryBody,
+    DocumentBody,
+    MemoryBody,
+    PassageBody,
+    ProjectBody,
+    SummaryBody,
+    TombstoneBody,
+)
 from tarsd.memory.database import Database
 from tarsd.memory.log import State
 from tarsd.memory.schema import DERIVED_BY_ID
@@ -62,25 +72,56 @@ async def _hide(database: Database) -> list[int]:
 async def _show(database: Database) -> list[int]:
     await database.run("INSERT INTO visible SELECT key, after FROM touched WHERE after IS NOT NULL")
     found = await database.rows("SELECT id, kind, log.key, body FROM touched JOIN log ON log.id = touched.after")
-    documents: list[tuple[object, ...]] = []
-    passages: list[tuple[object, ...]] = []
-    summaries: list[tuple[object, ...]] = []
+    rows: dict[str, list[tuple[object, ...]]] = defaultdict(list)
     texts: list[tuple[int, str, str]] = []
     for number, kind, key, packed in found:
-        match bodies.read(kind, key, packed):
-            case DocumentBody() as body:
-                documents.append((number, *_document_row(body)))
-            case PassageBody() as body:
-                passages.append((number, body.document, body.page, body.start, body.end, body.language))
-                texts.append((number, body.text, body.language))
-            case SummaryBody() as body:
-                summaries.append((number, body.id, body.language))
-                texts.append((number, " ".join((body.title, body.text, *body.tags, *body.keywords)), body.language))
-    await database.run_many("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", documents)
-    await database.run_many("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", passages)
-    await database.run_many("INSERT INTO summaries VALUES (?, ?, ?)", summaries)
+        body = bodies.read(kind, key, packed)
+        if body is None or isinstance(body, TombstoneBody):
+            continue
+        table, columns = _row(body)
+        rows[table].append((number, *columns))
+        if text := text_of(body):
+            texts.append((number, text, getattr(body, "language", "")))
+    for table, of_table in rows.items():
+        marks = ", ".join("?" * len(of_table[0]))
+        await database.run_many(f"INSERT INTO {table} VALUES ({marks})", of_table)  # noqa: S608
     await database.run_many("INSERT INTO keywords (rowid, stems) VALUES (?, index_text(?, ?))", texts)
     return [row[0] for row in found]
+
+
+def text_of(body: Body) -> str:
+    """Return what keywords and vectors are made of, "" for what is not searched."""
+    match body:
+        case PassageBody():
+            return body.text
+        case SummaryBody():
+            return " ".join((body.title, body.text, *body.tags, *body.keywords))
+        case MemoryBody():
+            return " ".join((body.text, *body.tags, *body.keywords))
+    return ""
+
+
+def _row(body: Body) -> tuple[str, tuple[object, ...]]:
+    """Return the table of a body and its columns after the id."""
+    match body:
+        case DocumentBody():
+            return "documents", _document_row(body)
+        case PassageBody():
+            return "passages", (body.document, body.page, body.start, body.end, body.language)
+        case SummaryBody():
+            owner = (body.scope, body.person, body.project)
+            last = (body.conversation, body.ended_at, not body.replaced_by)
+            return "summaries", (body.id, body.language, *owner, *last)
+        case MemoryBody():
+            owner = (body.scope, body.person, body.project)
+            times = (body.made_at, body.valid_from, body.valid_until)
+            return "memories", (body.id, body.language, body.sort, *owner, *times, not body.replaced_by)
+        case ProjectBody():
+            return "projects", (body.id, body.name, body.began_at, body.ended_at)
+        case DiaryBody():
+            return "diary", (body.id, body.job, body.node, body.ended_at)
+        case _:
+            raise AssertionError(f"{type(body).__name__} is not shown")
 
 
 def _document_row(body: DocumentBody) -> tuple[object, ...]:

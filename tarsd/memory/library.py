@@ -30,6 +30,8 @@ _COUNTED = {
     "documents": "documents",
     "passages": "passages",
     "summaries": "summaries",
+    "memories": "memories",
+    "projects": "projects",
     "waiting": "waiting",
     "quarantined": "quarantine",
 }

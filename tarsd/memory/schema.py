@@ -40,12 +40,32 @@ MIGRATIONS: tuple[str, ...] = (
         number INTEGER PRIMARY KEY, id INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, UNIQUE (id, model));
     CREATE INDEX vectors_by_model ON vectors (model, number);
     """,
+    """
+    DROP TABLE summaries;
+    CREATE TABLE summaries (
+        id INTEGER PRIMARY KEY, summary TEXT NOT NULL UNIQUE, language TEXT NOT NULL, scope TEXT NOT NULL,
+        person TEXT NOT NULL, project TEXT NOT NULL, conversation TEXT NOT NULL, ended_at REAL NOT NULL,
+        is_current INTEGER NOT NULL);
+    CREATE TABLE memories (
+        id INTEGER PRIMARY KEY, memory TEXT NOT NULL UNIQUE, language TEXT NOT NULL, sort TEXT NOT NULL,
+        scope TEXT NOT NULL, person TEXT NOT NULL, project TEXT NOT NULL, made_at REAL NOT NULL,
+        valid_from REAL NOT NULL, valid_until REAL NOT NULL, is_current INTEGER NOT NULL);
+    CREATE TABLE projects (
+        id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, began_at REAL NOT NULL,
+        ended_at REAL NOT NULL);
+    CREATE TABLE diary (
+        id INTEGER PRIMARY KEY, entry TEXT NOT NULL UNIQUE, job TEXT NOT NULL, node TEXT NOT NULL,
+        ended_at REAL NOT NULL);
+    """,
 )
 
 LOG_COLUMNS = "origin, seq, hlc, kind, key, version, body, prev_sha, sha"
 
 # The tables whose rows are named by `log.id` and go when it is no longer visible.
-DERIVED_BY_ID = ("documents", "passages", "summaries")
+DERIVED_BY_ID = ("documents", "passages", "summaries", "memories", "projects", "diary")
+
+# Those whose texts are found by keywords and by vectors.
+SEARCHED = ("passages", "summaries", "memories")
 
 # When this differs from what the database was built with, the derived tables are built anew from the log.
-DERIVED_VERSION = f"1 stems {stemming.VERSION}"
+DERIVED_VERSION = f"2 stems {stemming.VERSION}"

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from tarsd.calls import Copies, Record
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
@@ -19,6 +20,10 @@ from tarsd.names import Capability
 from tarsd.rpc import Handler
 
 Attributes = Mapping[str, str | int | float | bool | list[str]]
+
+
+async def _on_this_disk(records: Sequence[Record]) -> Copies:
+    return Copies()
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Services:
     dispatch: Dispatch
     members: Callable[[], Sequence[Member]]
     before_load: Callable[[], None] = lambda: None  # to be told before a model is loaded: it may freeze a small PC
+    # to be awaited after a write: returns when it is on disk at `memory.copies` core nodes, or after `copies_wait_ms`
+    confirm: Callable[[Sequence[Record]], Awaitable[Copies]] = _on_this_disk
     changed: Callable[[], None] = lambda: None  # to be told when what a role advertises has changed
 
 
