@@ -36,7 +36,7 @@ from tarsd.rpc import CallContext, Handler
 
 
 class Keeper(Role):
-    """Offers `records`, `push`, `status`, `nightly` and `pass`; `parts` tells the status of the daemon's other parts."""
+    """Offers `records`, `push`, `status`, `nightly`, `pass`; `parts` tells the status of the daemon's other parts."""
 
     name = "keeper"
 
