@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 MARK = "mark"  # the attribute of `records` that tells what a node has
 FACT = "holdings"
 KEEP_S = 5.0
+_SHARE = 0.95  # of the time to wait: the rest is for the commit before it and the answer after it
 ALONE = "no other node is there that keeps records"
 SLOW = "the other nodes have not confirmed it yet"
 
@@ -114,7 +115,7 @@ class Holders:
         """Return on how many disks these records of ours are; see rule 2. Cancelling loses nothing."""
         settings = self._services.config.memory
         loop = asyncio.get_running_loop()
-        until = loop.time() + settings.copies_wait_ms / 1000
+        until = loop.time() + _SHARE * settings.copies_wait_ms / 1000
         while True:
             news = self._news
             have = self.holdings.holders(records, self.counting())
