@@ -55,6 +55,7 @@ class Holders:
         self._on_fork = on_fork
         self._news = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
+        self._has_stopped = False
         self.holdings = Holdings()
 
     async def start(self) -> None:
@@ -69,6 +70,7 @@ class Holders:
 
     async def stop(self) -> None:
         """Keep what is known."""
+        self._has_stopped = True
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -94,7 +96,7 @@ class Holders:
         if not self.holdings.told(node, have):
             return
         self._wake()
-        if self._keeping is None or self._keeping.done():
+        if not self._has_stopped and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.create_task(self._keep_soon(), name="keep copies")
 
     def _wake(self) -> None:
