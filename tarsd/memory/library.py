@@ -144,12 +144,6 @@ class Library:
         found = await self._rows("SELECT body FROM summaries JOIN log USING (id) ORDER BY hlc DESC")
         return [decode(body, SummaryBody) for (body,) in found]
 
-    async def summary_body(self, identity: str) -> SummaryBody | None:
-        """Return the summary with this id; None where it is not visible."""
-        sql = "SELECT body FROM summaries JOIN log USING (id) WHERE summary = ?"
-        found = await self._rows(sql, (identity,))
-        return decode(found[0][0], SummaryBody) if found else None
-
     # --- keywords ---------------------------------------------------------------------------------------------
 
     async def languages(self) -> list[str]:

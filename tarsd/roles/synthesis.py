@@ -12,7 +12,7 @@ import secrets
 
 from tarsd.calls import RecallItem
 from tarsd.memory import synthesis
-from tarsd.memory.bodies import SUMMARY, SummaryBody
+from tarsd.memory.bodies import SUMMARY, SummaryBody, summary_key
 from tarsd.memory.conversations import Conversation
 from tarsd.names import ConversationId
 from tarsd.roles.base import Services
@@ -48,4 +48,4 @@ class Synthesis:
         return None if written is None else synthesis.state_from(written)
 
     async def _written(self, conversation: ConversationId, person: str) -> SummaryBody | None:
-        return await self._services.store.summary_body(synthesis.identity_of(conversation, person))
+        return await self._services.store.summary(summary_key(synthesis.identity_of(conversation, person)))
