@@ -71,8 +71,8 @@ _PATTERNS: tuple[tuple[Sort, re.Pattern[str]], ...] = (
     (
         "date",
         re.compile(
-            rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|º)?\s+(?:de\s+|of\s+)?(?P<m>{_MONTH})\b\.?"
-            rf"(?:,?\s+(?:del?\s+(?:año\s+)?)?(?P<y>{_YEAR}))?",
+            rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|º)?\s+(?:de\s+|of\s+)?(?P<m>{_MONTH})\b"
+            rf"(?:\.?,?\s+(?:del?\s+(?:año\s+)?)?(?P<y>{_YEAR}))?",
             re.IGNORECASE,
         ),
     ),
@@ -86,8 +86,8 @@ _PATTERNS: tuple[tuple[Sort, re.Pattern[str]], ...] = (
     (
         "time",
         re.compile(
-            r"\b(?P<h>[01]?\d|2[0-4])(?:[:.](?P<min>[0-5]\d)(?!\d|[.,]\d)(?:\s?h\b|\s?(?P<half>[ap]\.?\s?m\b\.?))|"
-            r":(?P<min2>[0-5]\d)|\s?h\s?(?P<min3>[0-5]\d)\b|\s?(?P<half2>[ap]\.?\s?m\b\.?)|\s?(?:h|o'clock)\b)",
+            r"\b(?P<h>[01]?\d|2[0-4])(?:[:.](?P<min>[0-5]\d)(?!\d|[.,]\d)(?:\s?h\b|\s?(?P<half>[ap](?:m\b|\.\s?m\b\.?)))|"
+            r":(?P<min2>[0-5]\d)|\s?h\s?(?P<min3>[0-5]\d)\b|\s?(?P<half2>[ap](?:m\b|\.\s?m\b\.?))|\s?(?:h|o'clock)\b)",
             re.IGNORECASE,
         ),
     ),
