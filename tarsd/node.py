@@ -43,6 +43,7 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.dropping import Dropping
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.models import Models
 from tarsd.roles.nightly import NightlyRunner
@@ -215,6 +216,8 @@ class Node:
             keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            parts = [role.drop_conversation for role in self._roles]
+            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 
