@@ -43,6 +43,7 @@ from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
 from tarsd.roles.keeper import Keeper
+from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.trust import Trust
@@ -205,6 +206,7 @@ class Node:
         if self.identity.zone is Zone.CORE:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
+            self._roles.append(Memories(services))
             keeper = Keeper(
                 services, self.account.parts, self.supervisor.problems, self._nightly_runner(services), self._passes
             )
