@@ -96,6 +96,8 @@ class Host:
         yield events.RouteEvent(prepared.route, answer.prepared_by, prepared.language, prepared.reasons, question.trace)
         for reason in answer.degraded:
             yield events.NoticeEvent("degraded", reason)
+        if prepared.memories:
+            yield events.MemoriesEvent([_remembered(memory) for memory in prepared.memories])
         if prepared.sources:
             yield events.SourcesEvent([_source(n, p) for n, p in enumerate(prepared.sources, 1)])
         async with aclosing(self._generate(answer, prepared)) as pieces:
@@ -202,6 +204,10 @@ def _cut(reason: Unavailable, sentence: str) -> Unavailable:
     """Return the error that ends an answer which nobody can go on with; a full queue still says when to come again."""
     text = sentence.format(reason=reason)
     return Overloaded(text, reason.retry_after_s) if isinstance(reason, Overloaded) else type(reason)(text)
+
+
+def _remembered(memory: calls.Memory) -> events.RememberedMemory:
+    return events.RememberedMemory(memory.key, memory.text, memory.title, memory.made_at, memory.sort)
 
 
 def _source(number: int, passage: calls.Passage) -> events.Source:
