@@ -42,6 +42,7 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.dropping import Dropping
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
@@ -212,6 +213,8 @@ class Node:
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            parts = [role.drop_conversation for role in self._roles]
+            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 
