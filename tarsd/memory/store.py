@@ -24,6 +24,7 @@ from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
+from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.library import Change, Library
 from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
@@ -57,8 +58,9 @@ class Store(Library):
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
         super().__init__(database)
         self.problem = ""  # what was met at opening, for people
-        self._writer = Writer(database, node, clock, self._notify)
+        self._writer = Writer(database, node, clock, self._notify, self._tell_forgotten)
         self._listeners: list[Listener] = []
+        self._forgetters: list[Callable[[Forgotten], None]] = []
 
     @classmethod
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
@@ -87,6 +89,11 @@ class Store(Library):
         """Call `listener` after every commit that changed something, on the event loop; returns how to stop it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def on_forgotten(self, listener: Callable[[Forgotten], None]) -> Callable[[], None]:
+        """Call `listener` after every commit that forgot something, on the event loop; returns how to stop it."""
+        self._forgetters.append(listener)
+        return lambda: self._forgetters.remove(listener)
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -120,6 +127,29 @@ class Store(Library):
         tombstones, erased = await uninterrupted(self._writer.forget(key))
         await self.optimize()
         return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
+
+    async def forget_all(self, keys: Sequence[str], entries: Sequence[Entry] = ()) -> ForgetReceipt:
+        """Forget keys, and write entries that are later than that, in one commit: a text goes on without a sentence.
+
+        What is known nowhere here is forgotten all the same: a peer may bring it later.
+        """
+        checked = [_check(*entry) for entry in entries]
+        records, erased = await uninterrupted(self._writer.forget_all(keys, checked))
+        await self.optimize()
+        return ForgetReceipt(records, erased, damaged_copies(self._database.path))
+
+    def removed(self, keys: Sequence[str]) -> Removal:
+        """Return what was removed for these forgotten keys since the start."""
+        return self._writer.removals.of(keys)
+
+    def damaged_copies(self) -> list[str]:
+        """Return the names of databases that were moved aside: what is forgotten may still stand in them."""
+        return damaged_copies(self._database.path)
+
+    async def scrub(self) -> None:
+        """End what an erasure left to be done, here or before the last start; returns when no byte is left."""
+        if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
+            await self.optimize()
 
     # --- for peers --------------------------------------------------------------------------------------------
 
@@ -163,6 +193,7 @@ class Store(Library):
 
     async def optimize(self) -> None:
         """Merge the keyword index step by step, so that no removed word stays in it, and empty the WAL."""
+        due = [value for (value,) in await self._rows("SELECT value FROM meta WHERE name = ?", (SCRUB_DUE,))]
         async with self._database.writing():
             await self._database.run("INSERT INTO keywords (keywords, rank) VALUES ('merge', ?)", (-_MERGE_PAGES,))
         while True:
@@ -176,7 +207,8 @@ class Store(Library):
         await self._shrink()
         await self._database.empty_wal()
         async with self._database.writing():
-            await self._database.run("DELETE FROM meta WHERE name = ?", (SCRUB_DUE,))
+            for value in due:  # an erasure that came meanwhile wrote another one
+                await self._database.run("DELETE FROM meta WHERE name = ? AND value = ?", (SCRUB_DUE, value))
 
     async def _shrink(self) -> None:
         """Give unused pages back to the disk, some at a time."""
@@ -218,6 +250,13 @@ class Store(Library):
                 listener(change)
             except Exception:  # what was committed stays committed, whatever a listener does
                 _log.exception("a listener of the store failed")
+
+    def _tell_forgotten(self, forgotten: Forgotten) -> None:
+        for listener in tuple(self._forgetters):
+            try:
+                listener(forgotten)
+            except Exception:  # what was forgotten stays forgotten, whatever a listener does
+                _log.exception("a listener of forgetting failed")
 
 
 def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:
