@@ -42,6 +42,7 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.forgetting import Forgetting
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.models import Models
 from tarsd.roles.nightly import NightlyRunner
@@ -210,6 +211,7 @@ class Node:
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            self._roles.append(Forgetting(services, [role.let_go for role in self._roles]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 

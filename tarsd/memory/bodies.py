@@ -243,6 +243,11 @@ def diary_key(identity: str) -> str:
     return f"diary/{identity}"
 
 
+def conversation_key(identity: str) -> str:
+    """Return the key at which a conversation is forgotten: only tombstones lie there, conversations are no records."""
+    return f"conversation/{identity}"
+
+
 def receipt_key(identity: str) -> str:
     """Return the key of a receipt; what each node says of it lies below."""
     return f"receipt/{identity}"

@@ -23,13 +23,12 @@ from tarsd.memory.bodies import (
     MemoryBody,
     Source,
     SummaryBody,
+    conversation_key,
     document_key,
     key_of,
     project_key,
 )
 from tarsd.memory.telling import Facts, without
-
-CONVERSATION = "conversation"  # below it lie tombstones only: conversations are no records
 
 Remembered = MemoryBody | SummaryBody
 
@@ -53,11 +52,6 @@ class Closure(msgspec.Struct, frozen=True):
     def keys(self) -> list[str]:
         """All keys whose present text is erased."""
         return sorted({*self.forgotten, *self.rewritten})
-
-
-def conversation_key(conversation: str) -> str:
-    """Return the key at which a conversation is forgotten."""
-    return f"{CONVERSATION}/{conversation}"
 
 
 def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[[Remembered], bool]) -> Closure:

@@ -103,6 +103,11 @@ class Conversations:
         """Drop a conversation; say whether it was here."""
         return self._kept.pop(conversation, None) is not None
 
+    def rewrite(self, conversation: ConversationId, summary: str) -> None:
+        """Put another summary in the place of the one that is kept, if it is; it was not touched by that."""
+        if (kept := self._kept.get(conversation)) is not None:
+            self._kept[conversation] = msgspec.structs.replace(kept, summary=_bounded(summary))
+
     def list(self) -> list[tuple[ConversationId, Conversation]]:
         """Return all of them, the one touched last first."""
         return list(reversed(self._kept.items()))

@@ -37,6 +37,12 @@ class LetGo(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+def documents_of(forgotten: Forgotten) -> list[str]:
+    """Return the SHA-256 of documents that were forgotten whole."""
+    parts = [key.split("/") for key in forgotten.graves]
+    return [each[1] for each in parts if len(each) == 2 and each[0] == "document"]
+
+
 class Removal(msgspec.Struct, frozen=True):
     """What was removed from the records for a key: texts erased, vectors and keyword entries deleted."""
 

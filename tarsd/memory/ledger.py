@@ -108,6 +108,9 @@ async def write(database: Database, records: Sequence[Record]) -> Written:
         await database.run("INSERT OR REPLACE INTO graves VALUES (?, ?, ?)", (key, *grave))
         texts += await _texts_under(database, key, grave)
         erased[key] = await _erase_under(database, key, grave)
+    # A summary that goes on in this very batch has lost what the others tell; the rest of it is nothing forgotten.
+    goes_on = {record.key for record in records if record.kind == bodies.SUMMARY}
+    texts = [text for text in texts if text.key not in goes_on]
     counts = {key: len(found) for key, found in erased.items()}
     return Written(keys.union(*erased.values()), sum(counts.values()), counts, texts)
 

@@ -139,6 +139,11 @@ class Library:
         """Say whether the document is here."""
         return bool(await self._rows("SELECT 1 FROM documents WHERE sha256 = ?", (sha256,)))
 
+    async def texts_of(self, sha256: str) -> list[str]:
+        """Return the texts of a document's passages, in the order of their keys."""
+        found = await self._rows("SELECT body FROM passages JOIN log USING (id) WHERE document = ?", (sha256,))
+        return [decode(body, PassageBody).text for (body,) in found]
+
     async def document_count(self) -> int:
         """Return how many documents there are."""
         return await self._number("SELECT COUNT(*) FROM documents")

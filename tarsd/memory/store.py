@@ -11,6 +11,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -61,6 +62,7 @@ class Store(Library):
         self._writer = Writer(database, node, clock, self._notify, self._tell_forgotten)
         self._listeners: list[Listener] = []
         self._forgetters: list[Callable[[Forgotten], None]] = []
+        self._scrubbing = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
@@ -115,7 +117,7 @@ class Store(Library):
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
         result, erased = await uninterrupted(self._writer.apply(records))
         if erased:
-            await self.optimize()
+            await self.scrub()
         return result
 
     async def forget_document(self, sha256: str) -> ForgetReceipt:
@@ -125,7 +127,7 @@ class Store(Library):
     async def forget(self, key: str) -> ForgetReceipt:
         """Forget a key and all below it (rule 5); again is allowed. Raises `NotFound` when nothing is known of it."""
         tombstones, erased = await uninterrupted(self._writer.forget(key))
-        await self.optimize()
+        await self.scrub()
         return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
 
     async def forget_all(self, keys: Sequence[str], entries: Sequence[Entry] = ()) -> ForgetReceipt:
@@ -135,8 +137,13 @@ class Store(Library):
         """
         checked = [_check(*entry) for entry in entries]
         records, erased = await uninterrupted(self._writer.forget_all(keys, checked))
-        await self.optimize()
+        await self.scrub()
         return ForgetReceipt(records, erased, damaged_copies(self._database.path))
+
+    async def is_known(self, key: str) -> bool:
+        """Say whether a text stands at a key or below it, shown or not."""
+        async with self._database.reading():
+            return await ledger.is_anything_left(self._database, key)
 
     def removed(self, keys: Sequence[str]) -> Removal:
         """Return what was removed for these forgotten keys since the start."""
@@ -148,8 +155,9 @@ class Store(Library):
 
     async def scrub(self) -> None:
         """End what an erasure left to be done, here or before the last start; returns when no byte is left."""
-        if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
-            await self.optimize()
+        async with self._scrubbing:
+            if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
+                await self._optimize()
 
     # --- for peers --------------------------------------------------------------------------------------------
 
@@ -193,6 +201,10 @@ class Store(Library):
 
     async def optimize(self) -> None:
         """Merge the keyword index step by step, so that no removed word stays in it, and empty the WAL."""
+        async with self._scrubbing:
+            await self._optimize()
+
+    async def _optimize(self) -> None:
         due = [value for (value,) in await self._rows("SELECT value FROM meta WHERE name = ?", (SCRUB_DUE,))]
         async with self._database.writing():
             await self._database.run("INSERT INTO keywords (keywords, rank) VALUES ('merge', ?)", (-_MERGE_PAGES,))

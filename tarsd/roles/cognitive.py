@@ -36,6 +36,8 @@ from tarsd.engines.residency import Residency
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.conversations import Conversation, Conversations
 from tarsd.memory.extractive import summarize as extract
+from tarsd.memory.forgetting import Forgotten, LetGo
+from tarsd.memory.lately import LatelyForgotten
 from tarsd.models.speeds import SpeedBook
 from tarsd.names import Capability
 from tarsd.planning.language import detect_language
@@ -86,6 +88,7 @@ class Cognitive(Role):
         self._bring = own.absent
         self._tasks: list[asyncio.Task[None]] = []
         self._conversations = Conversations(settings.conversations)
+        self._lately = LatelyForgotten(self._conversations)
         self._given: Newest[ChatItem] = Newest()
         self._folding = asyncio.Lock()
         self._waiting_folds = 0
@@ -168,6 +171,10 @@ class Cognitive(Role):
         of_late = of_late or (speed.tokens_per_s if speed is not None else 0.0)
         return RoleLoad(queued, running, of_late, self._residency.slots)
 
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """See `Role`: what the conversations tell of it, those too that are being folded now."""
+        return LetGo(conversations=self._lately.let_go(forgotten))
+
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:
             raise InvalidInput("messages: empty")
@@ -207,6 +214,7 @@ class Cognitive(Role):
             summary = extract(text, SUMMARY_WORDS)
         else:
             summary = (await self._summary_of(text, SUMMARY_WORDS, min(deadline_s, FOLD_S))).text
+        summary = self._lately.without(summary)
         return self._conversations.remember(request.conversation, summary, request.documents, of=request.of)
 
     async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
