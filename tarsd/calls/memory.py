@@ -43,10 +43,16 @@ class RecallItem(msgspec.Struct, frozen=True):
 
 
 class RecordsRequest(msgspec.Struct, frozen=True):
-    """Ask for all records that the caller lacks: `have` maps each origin to its highest contiguous seq."""
+    """Ask for all records that the caller lacks: `have` maps each origin to its highest contiguous seq.
+
+    `seals` are the seals of those records: who serves knows then that the caller has the same ones. `only` asks for
+    one origin's.
+    """
 
     have: dict[str, int]
     limit: int = 5000
+    seals: dict[str, bytes] = {}
+    only: str = ""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -69,12 +75,42 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class RecordsItem(msgspec.Struct, frozen=True):
-    """A batch of records in (origin, seq) order; `more` says that the limit cut them off."""
+    """A batch of records in (origin, seq) order; `more` says that the limit cut them off.
+
+    `total` is how many records the callee has in all: how far a new node has come.
+    """
 
     records: list[Record]
     more: bool = False
+    total: int = 0
+
+
+class PushRequest(msgspec.Struct, frozen=True):
+    """Give records to a node at once; without records it is a greeting.
+
+    `heads` says how far the caller has each origin on its disk: the seq and the seal of the last record without gaps.
+    """
+
+    records: list[Record] = []
+    heads: dict[str, tuple[int, bytes]] = {}
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A record that was not taken in, and why."""
+
+    origin: str
+    seq: int
+    reason: str
+
+
+class PushItem(msgspec.Struct, frozen=True):
+    """What was given is on disk up to `heads`, which are the callee's own; `refused` never will be."""
+
+    heads: dict[str, tuple[int, bytes]]
+    refused: list[Refused] = []
 
 
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
 RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5, hedge=True)
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)
+PUSH = CallSpec(Capability("push"), PushRequest, PushItem, deadline_s=20)

@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger
 from tarsd.memory.bodies import TOMBSTONE, Body
+from tarsd.memory.copies import Agreement, Heads, agree, to_compare
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
 from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.library import Change, Library
@@ -41,8 +43,10 @@ _FETCHED = 200
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
 _MERGE_PAGES = 500  # of the keyword index in one go
 
+T = TypeVar("T")
 Entry = tuple[str, str, msgspec.Struct | bytes]
 Listener = Callable[[Change], None]
+OwnListener = Callable[[Sequence[Record]], None]
 
 
 class ForgetReceipt(msgspec.Struct, frozen=True):
@@ -59,8 +63,9 @@ class Store(Library):
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
         super().__init__(database)
         self.problem = ""  # what was met at opening, for people
-        self._writer = Writer(database, node, clock, self._notify, self._tell_forgotten)
+        self._writer = Writer(database, node, clock, self._notify, self._wrote, self._tell_forgotten)
         self._listeners: list[Listener] = []
+        self._own_listeners: list[OwnListener] = []
         self._forgetters: list[Callable[[Forgotten], None]] = []
         self._scrubbing = asyncio.Lock()
 
@@ -96,6 +101,11 @@ class Store(Library):
         """Call `listener` after every commit that forgot something, on the event loop; returns how to stop it."""
         self._forgetters.append(listener)
         return lambda: self._forgetters.remove(listener)
+
+    def subscribe_own(self, listener: OwnListener) -> Callable[[], None]:
+        """Call `listener` with this node's own records once they are on disk; returns how to stop it."""
+        self._own_listeners.append(listener)
+        return lambda: self._own_listeners.remove(listener)
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -165,21 +175,61 @@ class Store(Library):
         """Return how far each origin's records are here, without gaps."""
         return {origin: head.seq for origin, head in self._writer.heads.items()}
 
+    def heads(self) -> dict[str, tuple[int, bytes]]:
+        """Return how far each origin's records are here, with the seal of the last one."""
+        return {origin: (head.seq, head.sha) for origin, head in self._writer.heads.items()}
+
     def mark(self) -> str:
-        """Return 16 characters that are the same exactly where the vectors are."""
+        """Return 16 characters that are the same exactly where the heads are: where the same records are."""
         digest = hashlib.blake2b(digest_size=8)
         for origin, head in sorted(self._writer.heads.items()):
-            digest.update(f"{origin} {head.seq}\n".encode())
+            digest.update(f"{origin} {head.seq} {head.sha.hex()}\n".encode())
         return digest.hexdigest()
 
-    async def records_since(self, have: Mapping[str, int], limit: int = 5000) -> list[Record]:
+    async def agree(self, theirs: Heads) -> Agreement:
+        """Compare a peer's heads with ours."""
+        mine = dict(self._writer.heads)
+        seals: dict[str, bytes] = {}
+        async with self._database.reading():
+            for origin, seq in to_compare(mine, theirs).items():
+                seals[origin] = (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
+        return agree(mine, theirs, seals)
+
+    async def seal_of(self, origin: str, seq: int) -> bytes:
+        """Return the seal of a record, b"" for one that is not here."""
+        async with self._database.reading():
+            return (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
+
+    async def give_way(self, origin: str, last_common: int, theirs: bytes) -> int:
+        """Settle a fork; see `Writer.give_way`."""
+        return await uninterrupted(self._writer.give_way(origin, last_common, theirs))
+
+    async def keep_fact(self, name: str, value: str) -> None:
+        """Keep a small fact of this node with its database."""
+
+        async def write() -> None:
+            async with self._database.writing():
+                await set_meta(self._database, name, value)
+
+        await uninterrupted(write())
+
+    async def fact(self, name: str) -> str:
+        """Return a kept fact, "" for none."""
+        async with self._database.reading():
+            return str(await self._database.value("SELECT value FROM meta WHERE name = ?", (name,)) or "")
+
+    async def records_since(self, have: Mapping[str, int], limit: int = 5000, *, only: str = "") -> list[Record]:
         """Return records that someone with the vector `have` lacks, in (origin, seq) order; [] when none.
+
+        `only` names one origin.
 
         May return fewer than `limit`, to fit a frame: ask again with the new vector until nothing comes.
         """
         chosen: list[Record] = []
         room = MAX_BATCH_BYTES
         for origin, head in sorted(self._writer.heads.items()):
+            if only not in ("", origin):
+                continue
             after = have.get(origin, 0)
             while after < head.seq and len(chosen) < limit:
                 for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
@@ -257,18 +307,21 @@ class Store(Library):
             await self.optimize()
 
     def _notify(self, change: Change) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(change)
-            except Exception:  # what was committed stays committed, whatever a listener does
-                _log.exception("a listener of the store failed")
+        _tell(self._listeners, change)
+
+    def _wrote(self, records: Sequence[Record]) -> None:
+        _tell(self._own_listeners, records)
 
     def _tell_forgotten(self, forgotten: Forgotten) -> None:
-        for listener in tuple(self._forgetters):
-            try:
-                listener(forgotten)
-            except Exception:  # what was forgotten stays forgotten, whatever a listener does
-                _log.exception("a listener of forgetting failed")
+        _tell(self._forgetters, forgotten)
+
+
+def _tell(listeners: Sequence[Callable[[T], None]], news: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(news)
+        except Exception:  # what was committed stays committed, whatever a listener does
+            _log.exception("a listener of the store failed")
 
 
 def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:

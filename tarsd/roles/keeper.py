@@ -1,7 +1,7 @@
 """What every core node does whatever its roles: it keeps a copy of the records, and tells how it is.
 
 Rules
-1. Records are pulled (`roles/pulling`), and given to who pulls them here.
+1. Records are given, taken and counted (`roles/replicating`).
 2. People whose node was lost are let in here by the pass that it gave them: the others tell of theirs, bounded.
 """
 
@@ -21,8 +21,6 @@ from tarsd.calls import (
     NightlyRequest,
     PassItem,
     PassRequest,
-    RecordsItem,
-    RecordsRequest,
     StatusItem,
     StatusRequest,
 )
@@ -31,15 +29,14 @@ from tarsd.gossip.member import Member
 from tarsd.names import Capability
 from tarsd.passes import DIGEST_BYTES, MAX_OF_EACH, VALID_S, PassBook
 from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.holders import MARK
 from tarsd.roles.nightly import NightlyRunner
-from tarsd.roles.pulling import MARK, MAX_RECORDS_PER_CALL, Puller
+from tarsd.roles.replicating import Replicator
 from tarsd.rpc import CallContext, Handler
-
-BATCH_RECORDS = 500
 
 
 class Keeper(Role):
-    """Offers `records`, `status`, `nightly` and `pass`; `parts` is asked for the status of the daemon's other parts."""
+    """Offers `records`, `push`, `status`, `nightly`, `pass`; `parts` tells the status of the daemon's other parts."""
 
     name = "keeper"
 
@@ -50,6 +47,7 @@ class Keeper(Role):
         problems: Callable[[], list[str]],
         runner: NightlyRunner,
         passes: PassBook | None = None,
+        replicator: Replicator | None = None,
     ) -> None:
         self._services = services
         self._passes = passes if passes is not None else PassBook()
@@ -57,12 +55,13 @@ class Keeper(Role):
         self._parts = parts
         self._problems = problems
         self._started = time.monotonic()
-        self._puller = Puller(services)
+        self._replicator = replicator if replicator is not None else Replicator(services)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
         return {
-            calls.RECORDS.name: self._records,
+            calls.RECORDS.name: self._replicator.records,
+            calls.PUSH.name: self._replicator.push,
             calls.STATUS.name: self._status,
             calls.NIGHTLY.name: self._nightly,
             calls.PASS.name: self._pass,
@@ -70,43 +69,30 @@ class Keeper(Role):
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        others: dict[Capability, Attributes] = {spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS)}
-        return others | {calls.RECORDS.name: {MARK: self._puller.mark()}}
+        others: dict[Capability, Attributes] = {
+            spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS, calls.PUSH)
+        }
+        return others | {calls.RECORDS.name: {MARK: self._services.store.mark()}}
 
     async def start(self) -> None:
         """See `Role`."""
-        self._puller.start()
+        await self._replicator.start()
 
     async def stop(self) -> None:
         """See `Role`."""
-        await self._puller.stop()
+        await self._replicator.stop()
 
     def problems(self) -> list[str]:
         """See `Role`."""
-        return ["records: the pull task ended"] if self._puller.ended else []
+        return self._replicator.problems()
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""
-        return {
-            "pulled": self._puller.pulled,
-            "last_error": self._puller.last_error,
-            "nightly": self._runner.last_runs(),
-        }
+        return self._replicator.status() | {"nightly": self._runner.last_runs()}
 
     def member_changed(self, member: Member) -> None:
-        """Pull at once when a member comes alive or has something new."""
-        self._puller.member_changed(member)
-
-    async def _records(self, request: RecordsRequest, context: CallContext) -> AsyncGenerator[RecordsItem, None]:
-        have, left = dict(request.have), min(request.limit, MAX_RECORDS_PER_CALL)
-        while left > 0:
-            batch = await self._services.store.records_since(have, min(BATCH_RECORDS, left))
-            left -= len(batch)
-            yield RecordsItem(batch, more=bool(batch))
-            if not batch:
-                return
-            for record in batch:
-                have[record.origin] = record.seq
+        """Look at once at who came, went or has something new."""
+        self._replicator.member_changed(member)
 
     async def _status(self, request: StatusRequest, context: CallContext) -> AsyncGenerator[StatusItem, None]:
         identity, problems = self._services.identity, self._problems()
