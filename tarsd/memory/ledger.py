@@ -143,8 +143,11 @@ async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     """Erase the bodies of all older records at and below a key; return their keys."""
     older = f"{_UNDER} AND {_HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
     erase = f"SET body = digest(body), state = {State.ERASED:d} WHERE {older}"
-    await database.run(f"UPDATE waiting {erase}", (key, *grave))
-    return [row[0] for row in await database.rows(f"UPDATE log {erase} RETURNING key", (key, *grave))]
+    return [
+        row[0]
+        for table in ("log", "waiting")
+        for row in await database.rows(f"UPDATE {table} {erase} RETURNING key", (key, *grave))
+    ]
 
 
 async def latest_under(database: Database, key: str) -> int:

@@ -98,7 +98,9 @@ class Forgetting(Role):
         if request.preview:
             yield ForgetItem("", found.keys, [])
             return
+        identity = self._services.identity
         nodes = nodes_to_obey(self._services.members(), await self._store.vector())
+        nodes[identity.node_id] = identity.name
         receipt = ReceiptBody(secrets.token_hex(8), found.keys, nodes, time.time())
         written: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
         await self._store.forget_all(found.keys, [*written, (RECEIPT, "", receipt)])

@@ -65,6 +65,7 @@ class Obeying:
     async def stop(self) -> None:
         """End; what was not said is said at the next start."""
         self._unsubscribe()
+        self._unsubscribe = lambda: None
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
