@@ -44,7 +44,7 @@ async def rows(context: Context) -> list[Row]:
     async with planted([*here, *away], context.folder / "forget") as nodes:
         gone_s, left, let_go = await _while_all_are_there(nodes, here)
         back_s, left_back = await _while_one_is_away(nodes, away)
-        await _nightly(nodes)
+        await nightly(nodes)
         after = [float(sum(canary.bytes_left(folders(nodes)).values())) for canary in (*here, *away)]
     note = f"a document, a memory, a summary, {len(here[0].vectors)} vectors; on 3 nodes"
     return [
@@ -72,7 +72,8 @@ async def planted(
         await nodes["pc1"].start()
         await nodes.wait_full()
         await nodes.wait_capability("pc1", "embed", PLANT_S, of="pc2")
-        await nodes.wait_capability("pc1", "chat", PLANT_S, of="pc1")
+        if any("cognitive" in plan.roles for plan in plans):
+            await nodes.wait_capability("pc1", "chat", PLANT_S)
         for canary in canaries:
             await _last(nodes.clients["pc1"], canary)
         await _everywhere(nodes, canaries)
@@ -172,7 +173,7 @@ async def _while_one_is_away(nodes: Cluster, canaries: Sequence[Canary]) -> tupl
     return back_s, left
 
 
-async def _nightly(nodes: Cluster) -> None:
+async def nightly(nodes: Cluster) -> None:
     """Run the nightly jobs on every node."""
     for daemon in nodes.daemons:
         token = (daemon.folder / "data" / "admin.token").read_text(encoding="utf-8").strip()

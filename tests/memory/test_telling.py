@@ -10,12 +10,17 @@ from tarsd.memory.telling import Facts, codes_of, without
     [
         ("Ana's birthday is 4 May", "Ana's birthday: the 4 of May.", True),
         ("Ana's birthday is 4 May", "Ana rang about the boiler.", False),
+        ("Ana's birthday is 4 May", "Her birthday is on 4 May.", True),
+        ("Ana's birthday is 4 May", "Bob's birthday is 4 May.", False),
+        ("Ana's birthday is 4 May", "Ana's birthday is 7 June.", False),
+        ("The bins go out on Monday", "Ana said that the bins go out on Monday.", True),
         ("El cumpleaños de Ana es el 4 de mayo", "Hablaron del cumpleanos de Ana, el 4 de mayo.", True),
         ("La abuela guarda las lentejas", "La abuela guardaba lentejas.", True),
         ("The account is ES9121000418450200051332", "He gave es9121000418450200051332 to the bank.", True),
         ("Her telephone is 600123456", "Then somebody rang 600123456.", True),
         ("They married in 1999", "The roof is of 1999.", False),
         ("Zanahoria", "Zanahoria!", True),
+        ("The safe", "The safe opens with a key.", False),
         ("The of", "The of", False),
     ],
 )
