@@ -201,6 +201,7 @@ class Node:
         replicator = Replicator(services) if self.identity.zone is Zone.CORE else None
         if replicator is not None:
             services = dataclasses.replace(services, confirm=replicator.confirm)
+        self.confirm = services.confirm
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
             if name not in known:

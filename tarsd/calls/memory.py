@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tarsd.calls.spec import CallSpec
-from tarsd.names import AnswerId, Capability, ConversationId
+from tarsd.names import AnswerId, Capability, ConversationId, NodeId, NodeName
 
 
 class RememberRequest(msgspec.Struct, frozen=True):
@@ -110,7 +110,47 @@ class PushItem(msgspec.Struct, frozen=True):
     refused: list[Refused] = []
 
 
+class MemoryStatusRequest(msgspec.Struct, frozen=True):
+    """Ask a node how its copy of the records stands, and what it knows of the others'."""
+
+
+class CopyStanding(msgspec.Struct, frozen=True):
+    """What another node lacks of the records of the one that tells; `behind` -1: it never said what it has."""
+
+    node: NodeId
+    name: NodeName
+    state: str
+    behind: int
+    behind_s: float = 0.0  # the age of the oldest record that it lacks
+
+
+class MemoryStatusItem(msgspec.Struct, frozen=True):
+    """How a node's copy of the records stands.
+
+    `single`: records that nobody else is known to have, the oldest written at `single_at` (seconds since 1970).
+    `refused` says why records are in quarantine. `disk_bytes`: database, wal, vectors, backups, damaged (moved aside).
+    `clock_ahead_s`: origins whose last record carries a time over a minute in the future. `syncing`: for each node
+    that records come from now, how many are here (`records`) of how many (`of`).
+    """
+
+    node: NodeId
+    name: NodeName
+    records: int
+    copies_wanted: int
+    others: list[CopyStanding]
+    single: int
+    single_at: float
+    waiting: int
+    quarantined: int
+    refused: list[str]
+    disk_bytes: dict[str, int]
+    disk_free_bytes: int
+    clock_ahead_s: dict[str, float]
+    syncing: dict[str, dict[str, int]]
+
+
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
 RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5, hedge=True)
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)
 PUSH = CallSpec(Capability("push"), PushRequest, PushItem, deadline_s=20)
+MEMORY_STATUS = CallSpec(Capability("memory_status"), MemoryStatusRequest, MemoryStatusItem, deadline_s=10)

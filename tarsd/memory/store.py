@@ -12,10 +12,9 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,21 +24,17 @@ from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger
 from tarsd.memory.bodies import TOMBSTONE, Body
-from tarsd.memory.copies import Agreement, Heads, agree, to_compare
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
 from tarsd.memory.forgetting import Forgotten, Removal
-from tarsd.memory.library import Change, Library
-from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
+from tarsd.memory.library import Change
+from tarsd.memory.schema import DERIVED_VERSION
+from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
-from tarsd.wire import MIB, encode
+from tarsd.wire import encode
 
 _log = logging.getLogger(__name__)
 
-# What one batch for a peer may hold, so that it fits a frame with the fields around the bodies.
-MAX_BATCH_BYTES = 2 * MIB
-_FIELDS_BYTES = 400  # of a record beside key and body, at most
-_FETCHED = 200
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
 _MERGE_PAGES = 500  # of the keyword index in one go
 
@@ -57,13 +52,12 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Library):
+class Store(Sharing):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
-        super().__init__(database)
+        super().__init__(database, Writer(database, node, clock, self._notify, self._wrote, self._tell_forgotten))
         self.problem = ""  # what was met at opening, for people
-        self._writer = Writer(database, node, clock, self._notify, self._wrote, self._tell_forgotten)
         self._listeners: list[Listener] = []
         self._own_listeners: list[OwnListener] = []
         self._forgetters: list[Callable[[Forgotten], None]] = []
@@ -168,84 +162,6 @@ class Store(Library):
         async with self._scrubbing:
             if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
                 await self._optimize()
-
-    # --- for peers --------------------------------------------------------------------------------------------
-
-    async def vector(self) -> dict[str, int]:
-        """Return how far each origin's records are here, without gaps."""
-        return {origin: head.seq for origin, head in self._writer.heads.items()}
-
-    def heads(self) -> dict[str, tuple[int, bytes]]:
-        """Return how far each origin's records are here, with the seal of the last one."""
-        return {origin: (head.seq, head.sha) for origin, head in self._writer.heads.items()}
-
-    def mark(self) -> str:
-        """Return 16 characters that are the same exactly where the heads are: where the same records are."""
-        digest = hashlib.blake2b(digest_size=8)
-        for origin, head in sorted(self._writer.heads.items()):
-            digest.update(f"{origin} {head.seq} {head.sha.hex()}\n".encode())
-        return digest.hexdigest()
-
-    async def agree(self, theirs: Heads) -> Agreement:
-        """Compare a peer's heads with ours."""
-        mine = dict(self._writer.heads)
-        seals: dict[str, bytes] = {}
-        async with self._database.reading():
-            for origin, seq in to_compare(mine, theirs).items():
-                seals[origin] = (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
-        return agree(mine, theirs, seals)
-
-    async def seal_of(self, origin: str, seq: int) -> bytes:
-        """Return the seal of a record, b"" for one that is not here."""
-        async with self._database.reading():
-            return (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
-
-    async def give_way(self, origin: str, last_common: int, theirs: bytes) -> int:
-        """Settle a fork; see `Writer.give_way`."""
-        return await uninterrupted(self._writer.give_way(origin, last_common, theirs))
-
-    async def keep_fact(self, name: str, value: str) -> None:
-        """Keep a small fact of this node with its database."""
-
-        async def write() -> None:
-            async with self._database.writing():
-                await set_meta(self._database, name, value)
-
-        await uninterrupted(write())
-
-    async def fact(self, name: str) -> str:
-        """Return a kept fact, "" for none."""
-        async with self._database.reading():
-            return str(await self._database.value("SELECT value FROM meta WHERE name = ?", (name,)) or "")
-
-    async def records_since(self, have: Mapping[str, int], limit: int = 5000, *, only: str = "") -> list[Record]:
-        """Return records that someone with the vector `have` lacks, in (origin, seq) order; [] when none.
-
-        `only` names one origin.
-
-        May return fewer than `limit`, to fit a frame: ask again with the new vector until nothing comes.
-        """
-        chosen: list[Record] = []
-        room = MAX_BATCH_BYTES
-        for origin, head in sorted(self._writer.heads.items()):
-            if only not in ("", origin):
-                continue
-            after = have.get(origin, 0)
-            while after < head.seq and len(chosen) < limit:
-                for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
-                    room -= len(record.body) + len(record.key.encode()) + _FIELDS_BYTES
-                    if room < 0 and chosen:
-                        return chosen
-                    chosen.append(record)
-                    after = record.seq
-        return chosen
-
-    async def _after(self, origin: str, seq: int, limit: int) -> list[Record]:
-        found = await self._rows(
-            f"SELECT {LOG_COLUMNS} FROM log WHERE origin = ? AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
-            (origin, seq, limit),
-        )
-        return [ledger.from_row(row) for row in found]
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 MARK = "mark"  # the attribute of `records` that tells what a node has
 FACT = "holdings"
 KEEP_S = 5.0
+_SHARE = 0.95  # of the time to wait: the rest is for the commit before it and the answer after it
 ALONE = "no other node is there that keeps records"
 SLOW = "the other nodes have not confirmed it yet"
 
@@ -54,6 +55,7 @@ class Holders:
         self._on_fork = on_fork
         self._news = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
+        self._has_stopped = False
         self.holdings = Holdings()
 
     async def start(self) -> None:
@@ -68,6 +70,7 @@ class Holders:
 
     async def stop(self) -> None:
         """Keep what is known."""
+        self._has_stopped = True
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -93,7 +96,7 @@ class Holders:
         if not self.holdings.told(node, have):
             return
         self._wake()
-        if self._keeping is None or self._keeping.done():
+        if not self._has_stopped and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.create_task(self._keep_soon(), name="keep copies")
 
     def _wake(self) -> None:
@@ -114,7 +117,7 @@ class Holders:
         """Return on how many disks these records of ours are; see rule 2. Cancelling loses nothing."""
         settings = self._services.config.memory
         loop = asyncio.get_running_loop()
-        until = loop.time() + settings.copies_wait_ms / 1000
+        until = loop.time() + _SHARE * settings.copies_wait_ms / 1000
         while True:
             news = self._news
             have = self.holdings.holders(records, self.counting())

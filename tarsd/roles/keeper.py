@@ -17,6 +17,8 @@ import msgspec
 
 from tarsd import __version__, calls
 from tarsd.calls import (
+    MemoryStatusItem,
+    MemoryStatusRequest,
     NightlyItem,
     NightlyRequest,
     PassItem,
@@ -32,6 +34,7 @@ from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.holders import MARK
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.replicating import Replicator
+from tarsd.roles.standing import standing
 from tarsd.rpc import CallContext, Handler
 
 
@@ -62,6 +65,7 @@ class Keeper(Role):
         return {
             calls.RECORDS.name: self._replicator.records,
             calls.PUSH.name: self._replicator.push,
+            calls.MEMORY_STATUS.name: self._memory_status,
             calls.STATUS.name: self._status,
             calls.NIGHTLY.name: self._nightly,
             calls.PASS.name: self._pass,
@@ -70,7 +74,7 @@ class Keeper(Role):
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
         others: dict[Capability, Attributes] = {
-            spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS, calls.PUSH)
+            spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS, calls.PUSH, calls.MEMORY_STATUS)
         }
         return others | {calls.RECORDS.name: {MARK: self._services.store.mark()}}
 
@@ -106,6 +110,11 @@ class Keeper(Role):
             problems=problems,
             parts=self._parts() | {"records": msgspec.to_builtins(await self._services.store.counts()) | self.status()},
         )
+
+    async def _memory_status(
+        self, request: MemoryStatusRequest, context: CallContext
+    ) -> AsyncGenerator[MemoryStatusItem, None]:
+        yield await standing(self._services, self._replicator)
 
     async def _nightly(self, request: NightlyRequest, context: CallContext) -> AsyncGenerator[NightlyItem, None]:
         run = self._runner.run(request.jobs, only_due=request.only_due, now=datetime.now())

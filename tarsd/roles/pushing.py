@@ -23,7 +23,7 @@ from tarsd.calls import PushRequest, Record
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Member
 from tarsd.memory.library import Change
-from tarsd.memory.store import MAX_BATCH_BYTES
+from tarsd.memory.sharing import MAX_BATCH_BYTES
 from tarsd.names import NodeId
 from tarsd.roles.base import Services
 from tarsd.roles.holders import Holders, is_keeper
