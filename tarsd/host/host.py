@@ -23,7 +23,7 @@ from contextlib import aclosing
 import msgspec
 
 from tarsd import calls
-from tarsd.calls import PrepareItem, PrepareRequest, Who
+from tarsd.calls import PrepareItem, PrepareRequest
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.dispatch import new_trace
 from tarsd.dispatch.newest import Newest
@@ -35,6 +35,7 @@ from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.host.remembering import Remembering
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.metrics import Metrics
 from tarsd.names import AnswerId, ConversationId, RecordId
 from tarsd.planning.texts import texts
@@ -70,9 +71,9 @@ class Host:
         """End what is still being remembered."""
         await self._remembering.stop()
 
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation that this node hosts; say whether it was known here."""
-        return self._remembering.drop(conversation, who)
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what the conversations hosted here tell of what is forgotten."""
+        return LetGo(conversations=self._remembering.let_go(forgotten))
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Yield the events of the answer; closing the generator stops the generation. Raises nothing of ours."""

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from tarsd.calls import Copies, Record, Who
+from tarsd.calls import Copies, Record
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
 from tarsd.identity import Identity
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.store import Store
-from tarsd.names import Capability, ConversationId
+from tarsd.names import Capability
 from tarsd.rpc import Handler
 
 Attributes = Mapping[str, str | int | float | bool | list[str]]
@@ -107,9 +108,12 @@ class Role:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
         return {}
 
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation, as `calls.DropConversationRequest` says; return whether anything of it was here."""
-        return False
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what was forgotten, as far as the role holds it outside the records; again is allowed.
+
+        Returns when it is gone, RAM and files alike, within a few seconds; with a `problem` it is asked again.
+        """
+        return LetGo()
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""

@@ -11,6 +11,8 @@ from tarsd.calls import Memory, Passage, PrepareItem, RecallItem, RememberItem, 
 from tarsd.errors import NotAllowed, PeerLost
 from tarsd.host.host import Host
 from tarsd.host.remembering import MAX_STATES
+from tarsd.memory.bodies import conversation_key
+from tarsd.memory.forgetting import Forgotten
 from tarsd.names import AnswerId, ConversationId, Route
 from tests.host.test_host import PASSAGE, PREPARED, Script, ScriptedPeers, ask, build, gives, says
 
@@ -197,8 +199,8 @@ async def test_a_dropped_conversation_is_kept_nowhere_and_what_is_on_its_way_doe
     peers.scripts["h"]["remember"] = hangs
     await ask(host, conversation=TALK, who=Who("ana"))
     await held.wait()
-    assert not host.drop_conversation(TALK, Who("ben"))
-    assert host.drop_conversation(TALK, Who("ana"))
+    assert (await host.let_go(Forgotten((conversation_key(TALK, "ben"),)))).conversations == 0
+    assert (await host.let_go(Forgotten((conversation_key(TALK, "ana"),)))).conversations == 1
     await asyncio.gather(*host._remembering._tasks, return_exceptions=True)
     await ask(host, conversation=TALK, who=Who("ana"))
     assert prepared(peers)[-1].seed is None

@@ -22,11 +22,11 @@ from tarsd.calls import (
 )
 from tarsd.config import Memory
 from tarsd.errors import PeerLost, StorageError
-from tarsd.memory.bodies import SummaryBody
+from tarsd.memory.bodies import SummaryBody, conversation_key
 from tarsd.memory.conversations import LONG
+from tarsd.memory.forgetting import Forgotten
 from tarsd.memory.store import Store
 from tarsd.names import AnswerId, ConversationId
-from tarsd.roles.dropping import Dropping
 from tarsd.roles.folding import MAX_WAITING_FOLDS, Folding
 from tests.roles.role_help import ME, one, services
 from tests.test_routing import member
@@ -98,10 +98,8 @@ async def listed(folding: Folding, **more: Any) -> calls.ConversationsItem:
     return item
 
 
-async def drop(folding: Folding, conversation: ConversationId = TALK, who: Who | None = None) -> bool:
-    dropping = Dropping([folding.drop])
-    request = calls.DropConversationRequest(conversation, who)
-    return (await one(dropping.handlers()[calls.DROP_CONVERSATION.name], request)).dropped
+def drop(folding: Folding, conversation: ConversationId = TALK, person: str | None = None) -> bool:
+    return bool(folding.let_go(Forgotten((conversation_key(conversation, person),))))
 
 
 async def test_an_exchange_that_two_hosts_tell_of_counts_once(home: Home) -> None:
@@ -330,10 +328,10 @@ async def test_the_conversations_of_all_nodes_are_shown_each_as_who_knows_most_o
 async def test_a_dropped_conversation_is_gone_and_only_its_own_person_drops_it(home: Home) -> None:
     folding = home.folding()
     await remember(folding, person="ana")
-    assert not await drop(folding, who=Who("ben"))
+    assert not drop(folding, person="ben")
     assert (await recall(folding, person="ana")).exchanges == 1
-    assert await drop(folding, who=Who("ana"))
-    assert not await drop(folding)
+    assert drop(folding, person="ana")
+    assert not drop(folding)
     assert (await recall(folding, person="ana")).exchanges == 0
 
 
@@ -342,7 +340,7 @@ async def test_what_is_dropped_while_it_is_folded_and_while_it_waits_does_not_co
     home.writer.gate.clear()
     told = [asyncio.create_task(remember(folding, of=AnswerId(name))) for name in ("one", "two")]
     await home.writer.began.wait()
-    await drop(folding)
+    drop(folding)
     home.writer.gate.set()
     assert [item.exchanges for item in await asyncio.gather(*told)] == [0, 0]
     assert len(folding) == 0
