@@ -95,6 +95,7 @@ async def test_the_branch_that_stays_is_left_as_it_is_and_the_fork_is_noted(open
     store = await open_store("bob", BOB)
     loser, winner = greater_and_lesser(chain(["a"]))
     await store.apply(winner)
+    await store.apply(loser)  # refused, before anybody knows why
     before = await log_of(store)
     assert await store.give_way(ORIGIN, 1, loser[1].sha) == 0
     assert await log_of(store) == before
