@@ -72,6 +72,8 @@ def _remarks(
         lines.append(styled(words.all_safe, "green"))
     elif wanted == 1:
         lines.append(words.only_one)
+    branches = {origin for _, node in asked for origin in node["branches"]}
+    lines += [_warning(words.branch.format(origin=origin)) for origin in sorted(branches)]
     away = (entry for entry in found["nodes"] if not entry["status"])
     return lines + [printable(words.away.format(node=entry["name"], reason=entry["error"])) for entry in away]
 

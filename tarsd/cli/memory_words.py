@@ -20,6 +20,7 @@ class MemoryWords(NamedTuple):
     only_one: str
     refused: str
     clock: str
+    branch: str
     away: str
     units: Mapping[str, str]
 
@@ -36,6 +37,7 @@ ENGLISH = MemoryWords(
     only_one="One copy is enough by the settings (memory.copies).",
     refused="{node} refused {note}",
     clock="{node}: the clock of {origin} is {age} ahead.",
+    branch="{origin} was written by two nodes at a time, a clone or a restored disk; all of it is kept.",
     away="{node} was not asked: {reason}",
     units={"d": "days", "h": "h", "min": "min", "s": "s"},
 )
@@ -63,6 +65,7 @@ SPANISH = MemoryWords(
     only_one="Según los ajustes basta una copia (memory.copies).",
     refused="{node} rechazó {note}",
     clock="{node}: el reloj de {origin} va {age} adelantado.",
+    branch="{origin} lo escribieron dos nodos a la vez, un clon o un disco restaurado; se conserva todo.",
     away="no se ha preguntado a {node}: {reason}",
     units={"d": "días", "h": "h", "min": "min", "s": "s"},
 )
