@@ -102,6 +102,15 @@ async def test_the_branch_that_stays_is_left_as_it_is_and_the_fork_is_noted(open
     assert any("two branches" in note for note in await store.quarantine_notes())
 
 
+async def test_two_branches_of_the_same_length_have_different_marks(open_store: OpenStore) -> None:
+    bob, carl = await open_store("bob", BOB), await open_store("carl", ANA)
+    common = chain(["a"])
+    await bob.apply(chain(["x"], common))
+    await carl.apply(chain(["y"], common))
+    assert await bob.vector() == await carl.vector()
+    assert bob.mark() != carl.mark()
+
+
 async def test_what_is_no_fork_is_left_alone(open_store: OpenStore) -> None:
     store = await open_store("bob", BOB)
     records = chain(["a", "b"])

@@ -16,7 +16,7 @@ from tarsd.errors import InvalidInput, Overloaded
 from tarsd.gossip.member import State
 from tarsd.identity import PeerIdentity
 from tarsd.memory.bodies import MemoryBody, memory_key
-from tarsd.memory.log import is_branch
+from tarsd.memory.log import EMPTY, is_branch, make
 from tarsd.memory.store import Store
 from tarsd.names import NodeName, Zone
 from tarsd.roles import pulling, pushing
@@ -122,7 +122,7 @@ async def test_what_is_committed_while_a_push_is_under_way_goes_with_the_next_on
 
 async def test_who_is_far_behind_is_left_to_its_own_pull(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pushing, "FAR_RECORDS", 10)
-    ana = await home.add("a")
+    ana = await home.add("a", copies_wait_ms=100)
     await say(ana, *range(50))
     pull = ana.handlers.pop(calls.RECORDS.name)
     bob = await home.add("b")
@@ -328,6 +328,23 @@ async def test_what_a_set_back_node_writes_first_is_not_called_safe_because_othe
     records = await say(ana, 4)
     await ana.replicator.holders.heard(home.nodes["b"].id, home.nodes["b"].store.heads())
     assert (await ana.replicator.confirm(records)).copies == 1
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+async def test_a_fork_that_one_side_sees_is_settled_at_both(home: Home, first: str) -> None:
+    nodes = {letter: await home.add(letter) for letter in "ab"}
+    home.gossip()
+    await home.settle()
+    one = make("c.1", EMPTY, 1, "note", "note/1", b"one")
+    other = make("c.1", EMPTY, 1, "note", "note/2", b"other")
+    lesser, greater = sorted((one, other), key=lambda record: record.sha)
+    await nodes["a"].store.apply([lesser])
+    await nodes["b"].store.apply([greater])
+    second = "b" if first == "a" else "a"
+    nodes[first].replicator.mender.suspect(nodes[second].id, ["c.1"])
+    await home.come("a", 2)  # without a further word of gossip
+    await home.come("b", 2)
+    assert await rows(nodes["a"].store) == await rows(nodes["b"].store)
 
 
 async def test_two_nodes_that_write_under_one_origin_lose_nothing_and_part(home: Home) -> None:
