@@ -8,7 +8,7 @@ import pytest
 
 from tarsd import calls
 from tarsd.calls import CopyStanding, MemoryStatusItem
-from tarsd.cli.memory_words import ENGLISH, SPANISH
+from tarsd.cli.memory_status_words import ENGLISH, SPANISH
 from tarsd.gossip.member import State
 from tarsd.names import NodeId, NodeName
 from tests.test_routing import member

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-class MemoryWords(NamedTuple):
+class StatusWords(NamedTuple):
     """The sentences of one language."""
 
     header: Sequence[str]
@@ -25,7 +25,7 @@ class MemoryWords(NamedTuple):
     units: Mapping[str, str]
 
 
-ENGLISH = MemoryWords(
+ENGLISH = StatusWords(
     header=["node", "records", "one copy", "waiting", "refused", "database", "wal", "vectors", "backups", "free"],
     copies_header=["node", "state", "has"],
     whole="everything",
@@ -42,7 +42,7 @@ ENGLISH = MemoryWords(
     units={"d": "days", "h": "h", "min": "min", "s": "s"},
 )
 
-SPANISH = MemoryWords(
+SPANISH = StatusWords(
     header=[
         "nodo",
         "registros",
@@ -73,6 +73,6 @@ SPANISH = MemoryWords(
 _BY_CODE = {"en": ENGLISH, "es": SPANISH}
 
 
-def memory_words(code: str) -> MemoryWords:
+def status_words(code: str) -> StatusWords:
     """Return the words in a language that `cli.language` knows."""
     return _BY_CODE.get(code, ENGLISH)
