@@ -43,7 +43,9 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.dropping import Dropping
 from tarsd.roles.keeper import Keeper
+from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.replicating import Replicator
@@ -212,12 +214,15 @@ class Node:
         if self.identity.zone is Zone.CORE:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
+            self._roles.append(Memories(services))
             runner = self._nightly_runner(services)
             keeper = Keeper(
                 services, self.account.parts, self.supervisor.problems, runner, self._passes, self.replicator
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            parts = [role.drop_conversation for role in self._roles]
+            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 
