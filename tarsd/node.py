@@ -76,6 +76,7 @@ class Node:
         self._stopping: list[Callable[[], Any]] = []
         self._passes = PassBook()
         self.account: Account
+        self.replicator: Replicator | None = None  # of a core node, once it starts
         self.supervisor = Supervisor(
             {
                 "gossip": lambda: self.account.gossip_problem(),
@@ -86,6 +87,7 @@ class Node:
             notes={
                 "engines": lambda: self.account.engine_note(),
                 "records": lambda: self.store.problem,
+                "copies": lambda: self.replicator.note() if self.replicator is not None else "",
                 "trust": lambda: self.trust.note() if hasattr(self, "trust") else "",
                 "tokens": lambda: self.api.token_note() if hasattr(self, "api") else "",
             },
@@ -199,10 +201,9 @@ class Node:
             before_load=self.telling.announce_busy,
             changed=self.telling.advertise,
         )
-        replicator = Replicator(services) if self.identity.zone is Zone.CORE else None
-        if replicator is not None:
-            services = dataclasses.replace(services, confirm=replicator.confirm)
-        self.confirm = services.confirm
+        if self.identity.zone is Zone.CORE:
+            self.replicator = Replicator(services)
+            services = dataclasses.replace(services, confirm=self.replicator.confirm)
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
             if name not in known:
@@ -215,7 +216,9 @@ class Node:
                 self._roles.append(Models(services))
             self._roles.append(Memories(services))
             runner = self._nightly_runner(services)
-            keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
+            keeper = Keeper(
+                services, self.account.parts, self.supervisor.problems, runner, self._passes, self.replicator
+            )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
             self._roles.append(Forgetting(services, [self.host.let_go, *(role.let_go for role in self._roles)]))

@@ -177,7 +177,8 @@ class MemoryStatusItem(msgspec.Struct, frozen=True):
     `single`: records that nobody else is known to have, the oldest written at `single_at` (seconds since 1970).
     `refused` says why records are in quarantine. `disk_bytes`: database, wal, vectors, backups, damaged (moved aside).
     `clock_ahead_s`: origins whose last record carries a time over a minute in the future. `syncing`: for each node
-    that records come from now, how many are here (`records`) of how many (`of`).
+    that records come from now, how many are here (`records`) of how many (`of`). `branches`: origins that two nodes
+    wrote at a time (a clone, or a disk that was set back), under the name that the second branch was given.
     """
 
     node: NodeId
@@ -194,6 +195,7 @@ class MemoryStatusItem(msgspec.Struct, frozen=True):
     disk_free_bytes: int
     clock_ahead_s: dict[str, float]
     syncing: dict[str, dict[str, int]]
+    branches: list[str] = []
 
 
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
