@@ -123,7 +123,8 @@ class Folding:
         if self._waiting <= MAX_WAITING_FOLDS:
             made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
             written = made.text if made.method == "model" else ""
-        summary = summaries.fold(exchange, written)
+        # in a thread: of a very long exchange it takes a second, and the loop has calls to answer
+        summary = await asyncio.to_thread(summaries.fold, exchange, written)
         if self._was_dropped(request):
             return RecallItem()
         kept = self._conversations.remember(
