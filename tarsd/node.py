@@ -321,7 +321,9 @@ def run(config: Config) -> None:
     import uvloop
 
     from tarsd.logs import logging_to
+    from tarsd.workers.limits import leave_no_core
 
+    leave_no_core()  # the open chats are in this process
     with logging_to(config.node.data_dir / "logs", config.node.log_level, config.monitoring.log_keep_days):
         clean = uvloop.run(serve(config))
     if not clean:

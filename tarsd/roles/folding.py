@@ -127,7 +127,8 @@ class Folding:
         if self._waiting <= MAX_WAITING_FOLDS:
             made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
             written = made.text if made.method == "model" else ""
-        summary = self._lately.without(summaries.fold(exchange, written))
+        # in a thread: of a very long exchange it takes a second, and the loop has calls to answer
+        summary = self._lately.without(await asyncio.to_thread(summaries.fold, exchange, written))
         if is_conversation_in(self._dropped, request.conversation, request.person):
             return RecallItem()
         kept = self._conversations.remember(
