@@ -9,7 +9,8 @@ Rules
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
-6. What is remembered of it, and how: see `remembering`. A temporary chat is prepared from its own turns alone.
+6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
+7. What is remembered of an answer, and how: see `remembering`. A temporary chat is prepared from its own turns alone.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.host.remembering import Remembering
+from tarsd.host.wishes import Wish, Wishes, wish_of
 from tarsd.metrics import Metrics
-from tarsd.names import AnswerId, ConversationId, RecordId
+from tarsd.names import AnswerId, ConversationId, RecordId, Route
+from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class Host:
         self._records = records
         self._metrics = metrics or Metrics()
         self._patience_s = patience_s
+        self._wishes = Wishes(dispatch)
         self._answers: Newest[Event] = Newest()
         self._remembering = Remembering(dispatch, members)
 
@@ -90,6 +94,11 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
+        if wish := wish_of(question):
+            async with aclosing(self._grant(question, wish)) as told:
+                async for event in told:
+                    yield event
+            return
         most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
         answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)
@@ -108,6 +117,23 @@ class Host:
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
         if answer.finish is not None:
             self._remembering.remember_later(question, answer.text(), prepared)
+
+    async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:
+        """Carry out a wish to the memory; one that was answered already is not carried out twice."""
+        language = detect_language(question.text) or question.language or "en"
+        answer = Answer.begin(question, DEFAULT_MAX_TOKENS, time.monotonic())
+        answer.prepared_by = self._name
+        reasons = ["asks something of the memory"]
+        yield events.RouteEvent(Route.INFERENCE_ONLY, self._name, language, reasons, question.trace)
+        if not question.shown:
+            granted = await self._wishes.grant(question, wish, language)
+            for notice in granted.notices:
+                answer.degraded.append(notice)
+                yield events.NoticeEvent("degraded", notice)
+            yield answer.tell(granted.text)
+        answer.finish = calls.ChatItem(finish_reason="stop")
+        yield answer.done(self._name, time.monotonic())
+        self._metrics.answered(Route.INFERENCE_ONLY, degraded=bool(answer.degraded))
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
