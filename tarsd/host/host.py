@@ -10,7 +10,8 @@ Rules
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
 6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
-7. What is remembered of an answer, and how: see `remembering`. A temporary chat is prepared from its own turns alone.
+7. What is remembered of an answer, and how: see `remembering`; what is learned of its question: `learning`. A temporary
+   chat is prepared from its own turns alone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tarsd.host import events
 from tarsd.host.answer import Answer
 from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
+from tarsd.host.learning import Learning
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.host.remembering import Remembering
 from tarsd.host.wishes import Wish, Wishes, wish_of
@@ -59,6 +61,7 @@ class Host:
         *,
         metrics: Metrics | None = None,
         patience_s: float = PATIENCE_S,
+        learns: bool = False,
     ) -> None:
         self._name = node_name
         self._dispatch = dispatch
@@ -67,12 +70,14 @@ class Host:
         self._metrics = metrics or Metrics()
         self._patience_s = patience_s
         self._wishes = Wishes(dispatch)
+        self._learning = Learning(dispatch, is_on=learns)
         self._answers: Newest[Event] = Newest()
         self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
         """End what is still being remembered."""
         await self._remembering.stop()
+        await self._learning.stop()
 
     def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
         """Forget a conversation that this node hosts; say whether it was known here."""
@@ -117,6 +122,7 @@ class Host:
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
         if answer.finish is not None:
             self._remembering.remember_later(question, answer.text(), prepared)
+        self._learning.learn_later(question, prepared.memories)
 
     async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:
         """Carry out a wish to the memory; one that was answered already is not carried out twice."""
