@@ -44,6 +44,7 @@ def build_parser() -> Parser:
         _add_people_commands,
         _add_model_commands,
         _add_watching_commands,
+        _add_memory_commands,
         _add_token_commands,
         _add_config_commands,
     ):
@@ -217,6 +218,18 @@ def _add_watching_commands(add: Adder) -> None:
     )
     nightly.add_argument("--now", action="store_true", help="run them now")
     nightly.add_argument("jobs", nargs="*", metavar="JOB", help="only these")
+
+
+def _add_memory_commands(add: Adder) -> None:
+    memory = add(
+        "memory",
+        "memory_status:status",
+        "Show what is remembered and whether it is safe.",
+        "tarsd memory status\ntarsd memory status --json",
+    )
+    parts = memory.add_subparsers(metavar="status")
+    status = add.part(parts, "status", "show which PC has which records, what has one copy only, what takes room")
+    status.set_defaults(command="memory_status:status")
 
 
 def _add_token_commands(add: Adder) -> None:

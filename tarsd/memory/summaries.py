@@ -68,12 +68,16 @@ class _Piece(NamedTuple):
 
 def fold(exchange: Exchange, written: str, *, most_words: int = MOST_WORDS) -> str:
     """Return the summary of all that was said; `written` is the model's, "" where none could."""
-    sources = [facts_in(exchange.before), facts_in(exchange.question), facts_in(exchange.answer)]
-    summary = sound(written, sources)
+    summary = sound(written, sources_of(exchange))
     if not summary:
         whole = "\n".join(part for part in exchange if part)
         summary = summarize(whole, min(MODEL_WORDS, most_words))
     return mended(summary, exchange, most_words=most_words)
+
+
+def sources_of(exchange: Exchange) -> list[Facts]:
+    """Return what a summary is held against."""
+    return [facts_in(part) for part in exchange]
 
 
 def sound(written: str, sources: Sequence[Facts]) -> str:
