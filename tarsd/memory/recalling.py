@@ -8,10 +8,14 @@ Rules
 3. An administrator's questions lean on its own memories, not on those that it may see.
 4. Within a project, what belongs to another one is left out. What was replaced, or is over, is no answer for now.
 5. Most in common first, newest first where that is the same.
+6. A question about one's own things ("my", "do you remember") whose words are in no memory, since it was told in
+   another language or in other words, gets the one that meaning finds first. Of other questions nobody knows whether
+   it fits.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -40,6 +44,13 @@ _ASKING_WORDS = (
 _ASKING = frozenset(_ASKING_WORDS.split())
 
 
+_OWN = re.compile(
+    r"\b(?:my|mine|our|ours|"
+    r"mis?|m[ií][oa]s?|nuestr[oa]s?|me|nos|remember|told you|recuerdas?|te\s+(?:dije|he\s+dicho|cont[eé]))\b",
+    re.IGNORECASE,
+)
+
+
 class Remembered(Protocol):
     """What is needed of the store."""
 
@@ -66,12 +77,14 @@ async def recall(
     asked = asked_about(question)
     if not asked:
         return Recall([view(each.body) for each in profile], [])
-    found = list(await search(question, FOUND, language)) if search is not None else []
-    found += await store.search_memories_by_keywords(question, FOUND, language, own)
+    by_meaning = list(await search(question, FOUND, language)) if search is not None else []
+    found = by_meaning + await store.search_memories_by_keywords(question, FOUND, language, own)
     kept = await store.get_many([key for key, _ in found], own)
     views = [view(each.body) for each in kept if _is_for(each, project, now)]
     scored = [replace(each, score=relevance(asked, each)) for each in views]
     best = sorted((each for each in scored if each.score >= ENOUGH), key=lambda each: (-each.score, -each.made_at))
+    if not best and _OWN.search(question):
+        best = [each for each in scored if each.key in dict(by_meaning)][:1]
     memories = [each for each in best if each.kind == "memory"]
     summaries = [each for each in best if each.kind == "summary"][:KEEP_SUMMARIES]
     return Recall([view(each.body) for each in profile], [*memories[: KEEP - len(summaries)], *summaries])
