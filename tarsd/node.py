@@ -135,7 +135,14 @@ class Node:
         self.metrics = Metrics(self.account.readings())
         self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
         self.gossip.subscribe(self.dispatch.member_changed)
-        self.host = Host(identity.name, self.dispatch, self.gossip.members, self.store, metrics=self.metrics)
+        self.host = Host(
+            identity.name,
+            self.dispatch,
+            self.gossip.members,
+            self.store,
+            metrics=self.metrics,
+            learns=config.memory.automatic,
+        )
         self._stopping.append(self.host.stop)
         self._build_roles()
 
