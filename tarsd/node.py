@@ -43,6 +43,7 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.dropping import Dropping
 from tarsd.roles.forgetting import Forgetting
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.models import Models
@@ -216,7 +217,9 @@ class Node:
             keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
-            self._roles.append(Forgetting(services, [role.let_go for role in self._roles]))
+            parts = [role.drop_conversation for role in self._roles]
+            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
+            self._roles.append(Forgetting(services, [self.host.let_go, *(role.let_go for role in self._roles)]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 

@@ -39,6 +39,7 @@ class SearchRequest(msgspec.Struct, frozen=True):
     query: str
     limit: int = 6
     language: str = ""  # ISO 639-1 of the query where known
+    temporary: bool = False  # the query stays in no cache
 
 
 class Passage(msgspec.Struct, frozen=True):

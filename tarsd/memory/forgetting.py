@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from tarsd.memory.log import ancestors
+from tarsd.names import ConversationId
 
 MAX_COUNTED = 10_000  # keys whose removal is remembered until a receipt is written
 
@@ -41,6 +42,12 @@ def documents_of(forgotten: Forgotten) -> list[str]:
     """Return the SHA-256 of documents that were forgotten whole."""
     parts = [key.split("/") for key in forgotten.graves]
     return [each[1] for each in parts if len(each) == 2 and each[0] == "document"]
+
+
+def conversations_of(forgotten: Forgotten) -> list[ConversationId]:
+    """Return the conversations that were forgotten."""
+    parts = [key.partition("/") for key in forgotten.graves]
+    return [ConversationId(name) for kind, _, name in parts if kind == "conversation"]
 
 
 class Removal(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
 from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.library import Change
+from tarsd.memory.recollections import Recollections
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
@@ -52,7 +53,7 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Sharing):
+class Store(Sharing, Recollections):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
