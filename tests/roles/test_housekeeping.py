@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tarsd.memory.store import Store
 from tarsd.roles import housekeeping
+from tests.roles.night_help import ScriptedNight
 from tests.roles.role_help import FAR, ME, services
 
 
 async def run(tmp_path: Path, job: str, end: datetime = FAR) -> housekeeping.JobResult:
     store = await Store.open(tmp_path / "memory.db", ME)
     try:
-        return await housekeeping.parts(services(store, None, [], data_dir=tmp_path), lambda: end)[job]()
+        return await housekeeping.parts(services(store, None, [], data_dir=tmp_path), lambda: end)[job](ScriptedNight())
     finally:
         await store.close()
 
