@@ -2,7 +2,8 @@
 
 Rules
 1. Never across scopes, persons, projects, sorts or languages, nor where the times of validity differ.
-2. All content must be in both: a word, number, name, date or negation that only one has makes them two.
+2. All content must be in both: a word, number, name, date or negation that only one has makes them two; but for
+   one weak word (`WEAK`) that notes leave out.
 3. A word may be written otherwise: another form of the stem, a known synonym, one typing mistake in a long word that is
    no name; at most `MAX_MISTYPED` in a text.
 4. The order may differ by one part of the sentence that stands elsewhere, and by when it is. Names keep their order
@@ -25,7 +26,7 @@ from msgspec.structs import replace
 
 from tarsd.memory.bodies import MemoryBody, Source
 from tarsd.planning.wording import Token, Wording, read
-from tarsd.planning.wording_lists import BOTH_WORDS, CLASHES
+from tarsd.planning.wording_lists import BOTH_WORDS, CLASHES, WEAK
 
 MERGED = "merged-"  # begins the id of what was made of several
 MAX_MISTYPED = 2
@@ -74,6 +75,7 @@ def say_the_same(one: Wording, other: Wording) -> bool:
     if one.tense != other.tense or one.secret != other.secret or _clash(one, other):
         return False
     one, other = _joined(one, other), _joined(other, one)
+    one, other = _without_weak(one, other)
     if not one.tokens or len(one.tokens) != len(other.tokens):
         return False
     paired = _pair(one.tokens, other.tokens)
@@ -157,6 +159,17 @@ def _joined(one: Wording, other: Wording) -> Wording:
         if together is not None and not tokens[number].kind and not tokens[number + 1].kind:
             tokens[number : number + 2] = [together]
     return replace(one, tokens=tuple(tokens))
+
+
+def _without_weak(one: Wording, other: Wording) -> tuple[Wording, Wording]:
+    """Return the texts without a weak word that only the longer one has (rule 2)."""
+    if len(one.tokens) < len(other.tokens):
+        return _without_weak(other, one)[::-1]
+    theirs = {token.canon for token in other.tokens}
+    weak = [token for token in one.tokens if token.canon in WEAK and token.canon not in theirs]
+    if len(weak) != 1 or len(one.tokens) - 1 != len(other.tokens):
+        return one, other
+    return replace(one, tokens=tuple(token for token in one.tokens if token is not weak[0])), other
 
 
 def _pair(one: Sequence[Token], other: Sequence[Token]) -> list[int] | None:

@@ -63,7 +63,10 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d) (?=\d{3}\b(?! ?(?:euros|dollars|m|g|kg|l)\b))", ""),
         (r"\btwice\b", "2 times"),
         (r"\bonce\b(?= (?:a|per|every|each)\b)", "1 times"),
-        (r"\b(?:has|have) to be\b|\b(?:has|have) to\b|\b(?:hay|tiene|tienen|tengo) que\b|\bdeben?\b", "must"),
+        (
+            r"\bneeds? to\b|\b(?:has|have) to be\b|\b(?:has|have) to\b|\b(?:hay|tiene|tienen|tengo) que\b|\bdeben?\b",
+            "must",
+        ),
         (r"\b(?:hace|hacen) falta\b", "necesita"),
         (r"\bcumple anos\b", "cumpleanos"),
         (r"\b(segunda|primera|tercera|cuarta|quinta) planta\b", r"\1 piso"),

@@ -16,11 +16,19 @@ LIGHT = frozenset(
     _words(
         "a an the of in on at is are be been being am it its this that these those there here to for and do does as so "
         "also too just please which who get gets got with have has having take takes place happen happens located kept "
-        "keep stored called named number what must "
+        "keep stored called named number what must should "
         "el la los las un una unos unas de del al en y e que se le les lo es son esta estan ser estar hay con para "
         "por "
         "tambien pues sea sean tiene tienen tengo tenemos tener pone ponen poner guarda guardan llama llaman ubicada "
         "ubicado numero dia favor este esto eso"
+    )
+)
+
+# One of two texts may be without one of these, as notes are: "Grandma's cake: 250 g of flour". Never one for another.
+WEAK = frozenset(
+    _words(
+        "need set put use cost costs pay weigh measure measures serve come find found amount value time place "
+        "necesita pag cuest mid us usan sirv viene ven hora lugar importe cantidad num"
     )
 )
 
