@@ -81,6 +81,7 @@ def say_the_same(one: Wording, other: Wording) -> bool:
     paired = _pair(one.tokens, other.tokens)
     if paired is None:
         return False
+    one, other = _named_alike(one, other, paired)
     if len(paired) > MAX_TOKENS:
         return paired == sorted(paired)
     return (
@@ -194,6 +195,8 @@ def _pair(one: Sequence[Token], other: Sequence[Token]) -> list[int] | None:
 
 
 def _is_same(one: Token, other: Token) -> bool:
+    if one.plain == other.plain and "time" not in (one.kind, other.kind):
+        return True
     if one.canon != other.canon:
         return False
     if "name" in (one.kind, other.kind):
@@ -256,6 +259,11 @@ def _without_times(tokens: Sequence[Token], places: Sequence[int]) -> list[int]:
     for number, token in enumerate(tokens):  # the day of a month
         beside = [each for each in (number - 1, number + 1) if 0 <= each < len(tokens)]
         is_when[number] |= token.kind == "number" and any(tokens[each].kind == "time" for each in beside)
+        is_when[number] |= token.canon == "cada" and any(tokens[each].kind == "time" for each in beside)
+        is_when[number] |= token.canon == "every" and any(tokens[each].kind == "time" for each in beside)
+        is_when[number] |= token.canon == "times" or (
+            token.kind == "number" and any(tokens[each].canon == "times" for each in beside)
+        )
     rest = [place for place, when in zip(places, is_when, strict=True) if not when]
     rank = {place: number for number, place in enumerate(sorted(rest))}
     return [rank[place] for place in rest]
@@ -272,13 +280,27 @@ def _facts_keep_order(one: Sequence[Token], places: Sequence[int]) -> bool:
 def _facts_keep_neighbours(one: Wording, other: Wording, places: Sequence[int]) -> bool:
     for kind in ("name", "number", "time"):
         facts = [number for number, token in enumerate(one.tokens) if token.kind == kind]
-        if len(facts) < 2:
+        theirs = sorted(places[number] for number in facts)
+        if len(facts) < 2 or (_is_one_run(facts) and _is_one_run(theirs)):
             continue
         for number in facts:
             mine = {places[each] for each in _neighbours(one.tokens, number)}
             if mine and not mine & set(_neighbours(other.tokens, places[number])):
                 return False
     return True
+
+
+def _named_alike(one: Wording, other: Wording, places: Sequence[int]) -> tuple[Wording, Wording]:
+    """Return the texts with the same names: a first word is known for a name by where else it stands."""
+    mine, theirs = list(one.tokens), list(other.tokens)
+    for number, place in enumerate(places):
+        kind = mine[number].kind or theirs[place].kind
+        mine[number], theirs[place] = replace(mine[number], kind=kind), replace(theirs[place], kind=kind)
+    return replace(one, tokens=tuple(mine)), replace(other, tokens=tuple(theirs))
+
+
+def _is_one_run(numbers: Sequence[int]) -> bool:
+    return numbers[-1] - numbers[0] == len(numbers) - 1
 
 
 def _neighbours(tokens: Sequence[Token], number: int) -> list[int]:

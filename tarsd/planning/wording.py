@@ -13,11 +13,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import msgspec
 
 from tarsd.memory import stemming
-from tarsd.planning.wording_lists import FUTURE, KIN, LIGHT, NUMBERS, PAST, PERSONS, PREPOSITIONS, SAME, SECRETS, TIMES
+from tarsd.planning.wording_lists import (
+    FUTURE,
+    HELPERS,
+    KIN,
+    LIGHT,
+    NUMBERS,
+    PAST,
+    PERSONS,
+    PREPOSITIONS,
+    SAME,
+    SECRETS,
+    TIMES,
+)
 
 _LEAD = re.compile(
     r"^\W*(?:(?:please|por favor|oye|hey|always|siempre)\W+)?(?:(?:do not forget|don['’]t forget|no olvides|remember|"
@@ -75,9 +88,10 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bworks? as\b|\btrabaja (?:de|como)\b", "is"),
         (r"\bpicked up\b|\bpick up\b", "collect"),
         (
-            rf"\b(?:a|per|every|each|al|por|cada|todos los|todas las|a la|of the|del|de cada|of every) ({_PERIOD})\b",
+            rf"\b(?:a|per|every|each|al|por|cada|todos los|todas las|a la|de cada|of every) ({_PERIOD})\b",
             r"every_\1",
         ),
+        (r"\b(?:of the|del) (month|mes|year|ano|week)\b", r"every_\1"),
     )
 )
 _CLOCK = re.compile(
@@ -190,9 +204,9 @@ def _token(word: str, language: str, names: frozenset[str], number: int, may_is_
     if word[0].isdigit() or (word[0] == "t" and word[1:2].isdigit()):
         return Token(word, word, "number")
     if word.startswith("every_"):
-        return Token(f"every {_PERIODS[word[6:]]}", word)
+        return Token(f"every {_PERIODS[word[6:]]}", word, "time")
     if word in _ADVERBS:
-        return Token(f"every {_ADVERBS[word]}", word)
+        return Token(f"every {_ADVERBS[word]}", word, "time")
     if word in NUMBERS:
         return Token(NUMBERS[word], word, "number")
     if word == "may" and not may_is_month:
@@ -205,7 +219,7 @@ def _token(word: str, language: str, names: frozenset[str], number: int, may_is_
     if canon in KIN or word in KIN:
         return Token(canon or word, word, "name")
     if canon is not None:
-        return Token(canon, word)
+        return Token(canon, word, may_be_mistyped=word not in names)
     if word in names and number > 0:
         return Token(word, word, "name")
     stem = stemming.stem_words([word], language)[0]
@@ -222,14 +236,21 @@ def _tense(words: list[str], text: str) -> str:
         r"\w+r(?:á|án|é|emos)\b|\bvan? a \w+r\b|\bgoing to\b", text.lower()
     ):
         return "future"
-    helped = any(word in ("is", "are", "be", "been", "being", "get", "gets", "must", "has", "have") for word in words)
     if any(word in PAST or re.search(r"\w{2}aba[ns]?$", word) for word in words):
         return "past"
-    if re.search(r"\w(?:ió|aron|ieron)\b", text.lower()) or (
-        not helped and any(re.search(r"\w{3}ed$", word) for word in words)
-    ):
+    if re.search(r"\w(?:ió|aron|ieron)\b", text.lower()) or _is_done(words):
         return "past"
     return ""
+
+
+def _is_done(words: list[str]) -> bool:
+    """Tell whether an English verb in -ed is a past: not after a form of "be" ("is fed"), nor before a noun."""
+    if any(word in HELPERS for word in words):
+        return False
+    ends = re.compile(r"\w{2}[^\We]ed$|\wied$")
+    return any(
+        ends.search(word) and before not in LIGHT and before not in PREPOSITIONS for before, word in pairwise(words)
+    )
 
 
 def _places(words: list[str], language: str) -> tuple[tuple[str, str], ...]:

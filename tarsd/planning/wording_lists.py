@@ -130,6 +130,7 @@ PREPOSITIONS = frozenset(
 PAST = frozenset(
     _words("was were had did used fue era eran fueron tenia tenian habia estaba estaban vivia vivian queria solia")
 )
+HELPERS = frozenset(_words("is are be been being get gets must has have"))
 FUTURE = frozenset(_words("will shall ll"))
 SECRETS = frozenset(_words("password passcode pin contrasena clave code codigo key llave user login usuario"))
 
