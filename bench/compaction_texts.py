@@ -1,7 +1,8 @@
 """Memories of a household and an office, written by hand, in Spanish and English, for the bench of compaction.
 
 `=` a memory, `+` the same said again (in another order, with typing mistakes, in other words), `-` something else
-that is nearly the same. Those with an even number were used to tune the rule, those with an odd number never.
+that is nearly the same. The rule was tuned on `ENGLISH` and `SPANISH`; what is held out was written after it, by the
+same hand, and the rule has not been changed for it.
 """
 
 from __future__ import annotations
@@ -328,6 +329,160 @@ SPANISH = """
 """
 
 
+HELD_OUT_ENGLISH = """
+= The vet visits the horses on the first Friday of each month.
++ On the first Friday of each month the vet visits the horses.
++ the vet visits the horses on the first friday of every month
+- The vet visits the horses on the last Friday of each month.
+- The vet visits the cows on the first Friday of each month.
+= Sofia's violin lesson costs 35 euros.
++ Sofia's violin lesson costs €35.
++ A violin lesson for Sofia costs 35 euros
+- Sofia's piano lesson costs 35 euros.
+- Sofia's violin lesson costs 25 euros.
+= The fuse box is in the cellar behind the wine rack.
++ Behind the wine rack in the cellar is the fuse box.
++ The fuse box is in the celler behind the wine rack.
+- The fuse box is in the attic behind the wine rack.
+- The fuse box is in the cellar beside the wine rack.
+= Dad takes his blood pressure pill at 8 am.
++ At 8:00 dad takes his blood pressure pill.
++ My dad takes his blood pressure pill at 8 am
+- Dad takes his blood pressure pill at 8 pm.
+- Mum takes her blood pressure pill at 8 am.
+= The holiday cottage is booked from 3 to 17 August.
++ We have booked the holiday cottage from 3 to 17 August.
++ The holiday cottage is booked from August 3 to August 17.
+- The holiday cottage is booked from 3 to 18 August.
+- The holiday cottage is free from 3 to 17 August.
+= Explain things to me step by step.
++ Please explain things step by step.
++ Explain everything to me step by step
+- Do not explain things to me step by step.
+= Nora's shoe size is 38.
++ Nora wears shoe size 38.
++ Shoe size of Nora: 38
+- Nora's shoe size is 39.
+- Nina's shoe size is 38.
+= The server backup runs at 2:30 every night.
++ Every night at 2:30 the server backup runs.
++ The backup of the server runs every night at 02:30.
+- The server backup runs at 3:30 every night.
+- The server backup fails at 2:30 every night.
+= The customer wants the offer by Thursday.
++ By Thursday the customer wants the offer.
++ the customer wants the offer by thursday!
+- The customer wants the invoice by Thursday.
+- The customer wants the offer by Tuesday.
+= The freezer is defrosted twice a year.
++ Twice a year the freezer is defrosted.
++ We defrost the freezer two times a year.
+- The freezer is defrosted twice a month.
+- The fridge is defrosted twice a year.
+= Guests can park on the gravel next to the barn.
++ Guests may park on the gravel next to the barn.
++ Next to the barn, on the gravel, guests can park.
+- Guests cannot park on the gravel next to the barn.
+- Guests can park on the grass next to the barn.
+= Oliver's school starts at 8:15 and ends at 13:30.
++ Oliver's school begins at 8:15 and ends at 13:30.
++ Oliver's school starts at 8:15 am and ends at 1:30 pm.
+- Oliver's school starts at 8:45 and ends at 13:30.
+- Oliver's nursery starts at 8:15 and ends at 13:30.
+= The lawyer is called Helen Brook.
++ Our lawyer is Helen Brook.
++ Helen Brook is our lawyer.
+- The lawyer is called Helen Brock.
+- The notary is called Helen Brook.
+= Never tumble-dry the wool blankets.
++ The wool blankets must never be tumble-dried.
++ never tumble dry the wool blankets
+- Always tumble-dry the wool blankets.
+- Never tumble-dry the cotton blankets.
+= The coffee machine takes 18 g of coffee for two cups.
++ For two cups the coffee machine takes 18 grams of coffee.
++ The coffee machine needs 18 g of coffee for 2 cups.
+- The coffee machine takes 16 g of coffee for two cups.
+- The coffee machine takes 18 g of coffee for three cups.
+"""
+
+HELD_OUT_SPANISH = """
+= El veterinario visita a los caballos el primer viernes de cada mes.
++ El primer viernes de cada mes el veterinario visita a los caballos.
++ El veterinario visita los caballos el primer viernes de cada mes
+- El veterinario visita a los caballos el último viernes de cada mes.
+- El veterinario visita a las vacas el primer viernes de cada mes.
+= La clase de violín de Sofía cuesta 35 euros.
++ La clase de violín de Sofía son 35 €.
++ Sofía paga 35 euros por la clase de violín.
+- La clase de piano de Sofía cuesta 35 euros.
+- La clase de violín de Sofía cuesta 25 euros.
+= El cuadro eléctrico está en el sótano, detrás del botellero.
++ En el sótano, detrás del botellero, está el cuadro eléctrico.
++ el cuadro electrico esta en el sotano detras del botellero
+- El cuadro eléctrico está en el garaje, detrás del botellero.
+- El cuadro eléctrico está en el sótano, junto al botellero.
+= Papá toma la pastilla de la tensión a las 8 de la mañana.
++ A las 8:00 papá toma la pastilla de la tensión.
++ Papá se toma la pastilla de la tensión a las 8:00.
+- Papá toma la pastilla de la tensión a las 8 de la noche.
+- Mamá toma la pastilla de la tensión a las 8 de la mañana.
+= La casa rural está reservada del 3 al 17 de agosto.
++ Tenemos reservada la casa rural del 3 al 17 de agosto.
++ Del 3 al 17 de agosto está reservada la casa rural.
+- La casa rural está reservada del 3 al 18 de agosto.
+- La casa rural está libre del 3 al 17 de agosto.
+= Explícame las cosas paso a paso.
++ Por favor, explícame las cosas paso a paso.
++ explicame las cosas paso a paso
+- No me expliques las cosas paso a paso.
+= Nora calza un 38.
++ Nora calza el 38.
++ nora calza un 38
+- Nora calza un 39.
+- Nina calza un 38.
+= La copia de seguridad se hace a las 2:30 cada noche.
++ Cada noche a las 2:30 se hace la copia de seguridad.
++ La copia de seguridad se hace todas las noches a las 2:30.
+- La copia de seguridad se hace a las 3:30 cada noche.
+- La copia de seguridad no se hace a las 2:30.
+= El cliente quiere la oferta para el jueves.
++ Para el jueves el cliente quiere la oferta.
++ El cliente quiere tener la oferta el jueves
+- El cliente quiere la factura para el jueves.
+- El cliente quiere la oferta para el martes.
+= El congelador se descongela dos veces al año.
++ Dos veces al año se descongela el congelador.
++ Descongelamos el congelador dos veces al año.
+- El congelador se descongela dos veces al mes.
+- La nevera se descongela dos veces al año.
+= Las visitas pueden aparcar en la grava, junto al granero.
++ Junto al granero, en la grava, pueden aparcar las visitas.
++ Las visitas pueden aparcar junto al granero, en la grava.
+- Las visitas no pueden aparcar en la grava, junto al granero.
+- Las visitas pueden aparcar en el césped, junto al granero.
+= El colegio de Óliver empieza a las 8:15 y termina a las 13:30.
++ El cole de Óliver empieza a las 8:15 y acaba a las 13:30.
++ El colegio de Óliver comienza a las 8:15 y termina a las 13:30.
+- El colegio de Óliver empieza a las 8:45 y termina a las 13:30.
+= La abogada se llama Elena Ríos.
++ Nuestra abogada es Elena Ríos.
++ Elena Ríos es la abogada.
+- La abogada se llama Elena Ruiz.
+- La notaria se llama Elena Ríos.
+= Nunca metas las mantas de lana en la secadora.
++ Las mantas de lana nunca se meten en la secadora.
++ nunca metas en la secadora las mantas de lana
+- Mete las mantas de lana en la secadora.
+- Nunca metas las mantas de algodón en la secadora.
+= La cafetera lleva 18 g de café para dos tazas.
++ Para dos tazas la cafetera lleva 18 gramos de café.
++ La cafetera necesita 18 g de café para 2 tazas.
+- La cafetera lleva 16 g de café para dos tazas.
+- La cafetera lleva 18 g de café para tres tazas.
+"""
+
+
 def read(block: str, language: str) -> list[Said]:
     """Return the memories of a block."""
     found: list[Said] = []
@@ -342,6 +497,16 @@ def read(block: str, language: str) -> list[Said]:
     return found
 
 
-def everything() -> list[Said]:
-    """Return all of them, English first."""
+def tuned_on() -> list[Said]:
+    """Return what the rule was tuned on, English first."""
     return read(ENGLISH, "en") + read(SPANISH, "es")
+
+
+def held_out() -> list[Said]:
+    """Return what it has never seen."""
+    return read(HELD_OUT_ENGLISH, "en") + read(HELD_OUT_SPANISH, "es")
+
+
+def everything() -> list[Said]:
+    """Return all of them."""
+    return tuned_on() + held_out()

@@ -2,7 +2,7 @@
 
 All of them go into one real store and through the job as it runs at night. What was written again must be one with its
 memory, and with nothing else. Hard negatives: those written by hand, and each memory with another number, date, name,
-or the opposite said. The rule was tuned on every second memory with its variants; the others are reported apart.
+or the opposite said. What was written after the rule, which was not changed for it, is reported apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from bench.compaction_changes import substituted
-from bench.compaction_texts import Said, everything
+from bench.compaction_texts import Said, everything, tuned_on
 from bench.harness import Context, Row
 from tarsd.config import Config, Node
 from tarsd.dispatch import Dispatch
@@ -43,15 +43,15 @@ async def rows(context: Context) -> list[Row]:
     """Return the rows."""
     said = everything()
     outcome = await one_night(context.folder / "compaction", said)
-    again = {half: _merged(said, outcome, half) for half in (0, 1)}
+    known = len(tuned_on())
+    tuned, held = _merged(said, outcome, range(known)), _merged(said, outcome, range(known, len(said)))
     wrong, negative = _wrong(said, outcome), sum(len(negatives(each)) for each in said)
     pairs = _wrong_pairs(said)
-    tuned, held = again[0], again[1]
     both = (tuned[0] + held[0], tuned[1] + held[1])
     return [
         _share("compaction: near-duplicates merged", both),
-        _share("compaction: near-duplicates merged, half that the rule was tuned on", tuned, aim=None),
-        _share("compaction: near-duplicates merged, half that was held out", held),
+        _share("compaction: near-duplicates merged, of those that the rule was tuned on", tuned, aim=None),
+        _share("compaction: near-duplicates merged, of those that were held out", held),
         Row(
             figure="compaction: distinct memories wrongly merged", unit="", samples=[float(len(wrong))], aim=0,
             note=f"{len(said)} memories, {negative} hard negatives" + (f"; the first: {wrong[0]}" if wrong else ""),
@@ -159,12 +159,11 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _merged(said: list[Said], outcome: Outcome, half: int) -> tuple[int, int]:
+def _merged(said: list[Said], outcome: Outcome, numbers: range) -> tuple[int, int]:
     keys = [
         (f"memory/{number}", f"memory/{number}-again-{count}")
-        for number, each in enumerate(said)
-        if number % 2 == half
-        for count in range(len(each.again))
+        for number in numbers
+        for count in range(len(said[number].again))
     ]
     return sum(again in outcome.merged_into[key] for key, again in keys), len(keys)
 

@@ -9,7 +9,8 @@ Rules
 4. The order may differ by one part of the sentence that stands elsewhere, and by when it is. Names keep their order
    among each other, and so do numbers and times; of several each keeps a neighbour: who owes whom, what is when.
 5. Tense, persons ("my", "her"), and "in" against "on" must not clash.
-6. In a group each says the same as every other one: no chain of small steps leads from one thing to another.
+6. What joins a group says the same as one of it, and clashes with none, nor with what those were merged of in other
+   nights: "my doctor" and "her doctor" do not become one by way of "the doctor".
 7. The text that stays is the longest of the newest half: it has the most words, and somebody said it late.
 
 The rule is symmetric, and of a group one merge is left to do at most: what was merged is not current any more.
@@ -36,11 +37,12 @@ _SOUNDS_ALIKE = frozenset({"bv", "gj", "cs", "cz", "sz", "ck", "iy", "mn"})
 
 
 class Found(NamedTuple):
-    """A memory with its key and what it says."""
+    """A memory with its key and what it says; `before`: what those said that it was merged of."""
 
     key: str
     body: MemoryBody
     wording: Wording
+    before: tuple[Wording, ...] = ()
 
 
 class Merge(NamedTuple):
@@ -51,14 +53,23 @@ class Merge(NamedTuple):
     replaced: list[tuple[str, MemoryBody]]
 
 
-def found(key: str, body: MemoryBody) -> Found:
-    """Return a memory as it is compared."""
-    return Found(key, body, read(body.text, body.language))
+def found(key: str, body: MemoryBody, before: Iterable[MemoryBody] = ()) -> Found:
+    """Return a memory as it is compared; `before`: those that it was merged of."""
+    return Found(key, body, read(body.text, body.language), tuple(read(each.text, each.language) for each in before))
+
+
+def merged_of(body: MemoryBody) -> list[str]:
+    """Return the keys of all that a merged memory stands for, also over several nights."""
+    keys = [key for source in body.sources for key in source.keys] if body.id.startswith(MERGED) else []
+    return [key for key in dict.fromkeys(keys) if not key.startswith(f"memory/{MERGED}")]
 
 
 def are_duplicates(one: Found, other: Found) -> bool:
     """Tell whether one of two memories is enough."""
-    return may_merge(one.body, other.body) and say_the_same(one.wording, other.wording)
+    if not may_merge(one.body, other.body):
+        return False
+    pairs = [(mine, theirs) for mine in (one.wording, *one.before) for theirs in (other.wording, *other.before)]
+    return any(say_the_same(*pair) for pair in pairs) and not any(_clash(*pair) for pair in pairs)
 
 
 def may_merge(one: MemoryBody, other: MemoryBody) -> bool:
@@ -98,8 +109,10 @@ def groups(
     by_key = {each.key: each for each in memories}
     divided = list(apart)
 
-    def fit(one: Found, other: Found) -> bool:
-        return are_duplicates(one, other) and not any(one.key in keys and other.key in keys for keys in divided)
+    def fit(joining: Found, group: Sequence[Found]) -> bool:
+        whole = group[0]._replace(before=tuple(each for one in group for each in (one.wording, *one.before)))
+        wanted_apart = any(joining.key in keys and one.key in keys for keys in divided for one in group)
+        return are_duplicates(joining, whole) and not wanted_apart
 
     taken: dict[str, list[Found]] = {}
     for first, second in sorted({(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]}):
@@ -107,7 +120,7 @@ def groups(
             continue
         group = taken.get(first) or taken.get(second) or [by_key[first]]
         joining = by_key[second if any(each.key == first for each in group) else first]
-        if all(fit(joining, each) for each in group):
+        if fit(joining, group):
             group.append(joining)
             taken.update((each.key, group) for each in group)
     return list({id(group): group for group in taken.values()}.values())

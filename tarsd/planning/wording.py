@@ -228,7 +228,7 @@ def _token(word: str, language: str, names: frozenset[str], number: int, may_is_
 
 def _ending(word: str, language: str) -> str:
     bare = word.removesuffix("s")
-    return bare[-1] if language == "es" and bare[-1:] in "oae" else ""
+    return bare[-1] if language == "es" and bare.endswith(("o", "a", "e")) else ""
 
 
 def _tense(words: list[str], text: str) -> str:

@@ -81,16 +81,20 @@ class Compacting:
         return JobResult(merged, f"{merged} memories merged into {groups}" if groups else "no memory twice")
 
     async def _merges(self, fresh: Sequence[Arrived], apart: Sequence[frozenset[str]]) -> list[Merge]:
-        known: dict[str, Found] = {each.key: duplicates.found(each.key, each.body) for each in fresh}
+        known: dict[str, Found] = {each.key: await self._found(each.key, each.body) for each in fresh}
         pairs: set[tuple[str, str]] = set()
         for each in fresh:
             near = [key for key in await self._near(each.body) if key != each.key]
             unknown = [key for key in near if key not in known]
             for kept in await self._store.get_many(unknown):
                 if isinstance(kept.body, MemoryBody) and not kept.body.replaced_by:
-                    known[kept.key] = duplicates.found(kept.key, kept.body)
+                    known[kept.key] = await self._found(kept.key, kept.body)
             pairs |= {(each.key, key) for key in near}
         return [duplicates.merge(group) for group in duplicates.groups(list(known.values()), pairs, apart)]
+
+    async def _found(self, key: str, body: MemoryBody) -> Found:
+        stood_for = await self._store.get_many(duplicates.merged_of(body))
+        return duplicates.found(key, body, [kept.body for kept in stood_for if isinstance(kept.body, MemoryBody)])
 
     async def _near(self, body: MemoryBody) -> list[str]:
         """Return keys of memories that resemble one (rule 2)."""

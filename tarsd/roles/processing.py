@@ -224,6 +224,7 @@ class Processing(Role):
             return JobResult(0, "the embedding model is not loaded", ok=False)
         counts = await self._store.counts()
         stale = [model for model in counts["vectors"] if model != info.model]
+        await night.step(night.cursor, "embeds what has no vectors")
         missing = await self._embedding.missing()
         for model in stale:
             await self._store.forget_model(model)

@@ -149,13 +149,13 @@ def test_what_people_want_apart_stays_apart() -> None:
     assert len(groups([one, other], pair, [frozenset({one.key, "memory/c"})])) == 1
 
 
-def test_no_chain_of_small_steps_leads_from_one_thing_to_another() -> None:
-    one, middle, last = (memory(str(n), t) for n, t in enumerate(("accountants", "acountants", "acountantts")))
+def test_no_chain_leads_from_one_person_to_another() -> None:
+    sayings = ("My doctor is Ruiz", "The doctor is Ruiz", "Her doctor is Ruiz")
+    one, middle, last = (memory(str(number), text) for number, text in enumerate(sayings))
     assert are_duplicates(one, middle)
     assert are_duplicates(middle, last)
-    assert not are_duplicates(one, last)
-    for group in groups([one, middle, last], all_pairs([one.key, middle.key, last.key]), []):
-        assert len(group) == 2
+    (group,) = groups([one, middle, last], all_pairs([one.key, middle.key, last.key]), [])
+    assert [each.key for each in group] == [one.key, middle.key]
 
 
 def test_the_longest_of_the_newest_stays() -> None:

@@ -279,3 +279,11 @@ async def test_a_summary_that_was_forgotten_while_the_model_wrote_does_not_come_
 
     await synthesise(store, ScriptedClient({member("p").node: forgets}))
     assert await current(store, "summary") == {"summary/y": TALKS[1].text}
+
+
+async def test_no_chain_over_several_nights_leads_from_one_person_to_another(store: Store) -> None:
+    night = ScriptedNight(Journal(store, "pc1"))
+    for number, text in enumerate(("My doctor is Ruiz", "The doctor is Ruiz", "Her doctor is Ruiz")):
+        await write(store, memory(str(number), text, made_at=float(number)))
+        await compact(store, night)
+    assert sorted((await current(store)).values()) == ["Her doctor is Ruiz", "The doctor is Ruiz"]
