@@ -11,7 +11,7 @@ import pytest
 from tarsd import calls
 from tarsd.calls import SummarizeItem, UndoItem, UndoRequest, Who
 from tarsd.errors import NotAllowed, NotFound
-from tarsd.memory.bodies import MemoryBody, ProjectBody, SummaryBody
+from tarsd.memory.bodies import DiaryChange, MemoryBody, ProjectBody, SummaryBody
 from tarsd.memory.recollections import EVERYTHING, Filter
 from tarsd.memory.store import Store
 from tarsd.names import NodeId
@@ -287,3 +287,33 @@ async def test_no_chain_over_several_nights_leads_from_one_person_to_another(sto
         await write(store, memory(str(number), text, made_at=float(number)))
         await compact(store, night)
     assert sorted((await current(store)).values()) == ["Her doctor is Ruiz", "The doctor is Ruiz"]
+
+
+async def test_one_that_a_person_changed_since_is_kept_and_the_others_come_back(store: Store) -> None:
+    await write(store, *BOILER)
+    await compact(store)
+    await write(store, memory("a", "The boiler was sold.", made_at=9.0))
+    item = await undo(store)
+    assert item.kept == ["memory/a"]
+    now = await current(store)
+    assert (now["memory/a"], now["memory/b"]) == ("The boiler was sold.", BOILER[1].text)
+
+
+async def test_what_was_intended_and_never_done_is_not_in_the_diary(store: Store) -> None:
+    await write(store, *BOILER)
+    journal = Journal(store, "pc1")
+    record = (await store.shown(["memory/a"]))["memory/a"].record
+    await journal.intend(ENTRY, "compact_memory", 1.0, [DiaryChange("memory/a", record), DiaryChange("memory/new")])
+    await journal.did(ENTRY)
+    await journal.close(ENTRY, "compact_memory", 1.0, 2.0, "nothing came of it", ok=True)
+    (entry,) = await store.diary(5)
+    assert (entry.changes, entry.what) == ([], "nothing came of it")
+
+
+async def test_many_changes_are_several_entries(store: Store) -> None:
+    journal = Journal(store, "pc1")
+    for number in range(3):
+        keys = [f"memory/{number}-{each}" for each in range(200)]
+        await journal.intend(ENTRY, "compact_memory", 1.0, [DiaryChange(key, "r:1", "r:2") for key in keys])
+    await journal.close(ENTRY, "compact_memory", 1.0, 2.0, "much", ok=True)
+    assert {entry.id: len(entry.changes) for entry in await store.diary(5)} == {ENTRY: 400, f"{ENTRY}-2": 200}

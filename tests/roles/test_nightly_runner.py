@@ -196,3 +196,14 @@ def patched_wait(seconds: float) -> Iterator[None]:
         yield
     finally:
         nightly.LOOK_S = before
+
+
+async def test_being_cancelled_costs_no_beginning(tmp_path: Path) -> None:
+    async def is_cancelled(night: Night) -> JobResult:
+        raise asyncio.CancelledError
+
+    runner = NightlyRunner(tmp_path / "n.json", AT, {"health_check": [is_cancelled]})
+    for only_due in (False, True, True, True, True):
+        with pytest.raises(asyncio.CancelledError):
+            await run(runner, "health_check", only_due=only_due)
+    assert runner.due(NOON) == ["health_check"]
