@@ -42,7 +42,7 @@ from tarsd.memory.library import Change
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, Role, Services, WorkerView
+from tarsd.roles.base import Attributes, JobResult, Night, NightlyPart, Role, Services, WorkerView
 from tarsd.roles.embedding import Embedding
 from tarsd.rpc import CallContext, Handler
 
@@ -236,18 +236,19 @@ class Processing(Role):
         except (Unavailable, DeadlineExceeded) as error:
             log.info("%d passages are embedded later: %s", len(records), error)
 
-    async def _rebuild(self) -> JobResult:
+    async def _rebuild(self, night: Night) -> JobResult:
         info = self._engine.info()
         if info is None:
             return JobResult(0, "the embedding model is not loaded", ok=False)
         counts = await self._store.counts()
         stale = [model for model in counts["vectors"] if model != info.model]
+        await night.step(night.cursor, "embeds what has no vectors")
         missing = await self._embedding.missing()
         for model in stale:
             await self._store.forget_model(model)
         return JobResult(missing + len(stale), f"{missing} passages embedded, {len(stale)} stale models dropped")
 
-    async def _check_index(self) -> JobResult:
+    async def _check_index(self, night: Night) -> JobResult:
         """Compare the index with the records, and fill it anew where they differ."""
         status, info = self._index.status(), self._engine.info()
         if info is None or not status.ready:
