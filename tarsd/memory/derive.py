@@ -34,6 +34,7 @@ class Shown(msgspec.Struct, frozen=True):
 
     added: list[int]
     removed: list[int]
+    texts: bool = True  # some of it is found by searches
 
 
 WINNER = """SELECT id FROM log WHERE log.key = touched.key AND state = 0 AND kind <> 'tombstone'
@@ -55,8 +56,12 @@ async def refresh(database: Database, keys: Iterable[str]) -> Shown:
         f"UPDATE touched SET before = (SELECT id FROM visible WHERE visible.key = touched.key), after = ({WINNER})"  # noqa: S608
     )
     await database.run("DELETE FROM touched WHERE before IS after")
+    texts = await database.value(
+        """SELECT EXISTS (SELECT 1 FROM touched JOIN log ON log.id IN (before, after)
+                           WHERE kind IN ('document', 'passage', 'summary', 'memory'))"""
+    )
     removed = await _hide(database)
-    return Shown(await _show(database), removed)
+    return Shown(await _show(database), removed, bool(texts))
 
 
 async def _hide(database: Database) -> list[int]:

@@ -168,7 +168,7 @@ class Store(Sharing, Recollections):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
-                await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
+                await self._drop_unwanted_vectors()
 
     # --- within -----------------------------------------------------------------------------------------------
 
