@@ -212,7 +212,7 @@ class Store(Sharing, History):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
-                await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
+                await self._drop_unwanted_vectors()
 
     async def mend(self, records: Sequence[Record]) -> int:
         """Put damaged records right by those of a peer; return how many fitted. Call `rebuild_derived` afterwards."""
