@@ -47,6 +47,7 @@ CHAT_PATH = "/ws"
 MAX_PASSES = 4  # shown at once; as many tokens
 
 HOLDER = web.RequestKey("holder", Token)  # whose named token let the request in
+IS_ADMIN = web.RequestKey("is_admin", bool)
 ALLOWANCE = web.RequestKey("allowance", Allowance)
 
 _HEADERS = {
@@ -159,7 +160,7 @@ def check(request: web.Request) -> None:
             raise NotAllowed(f"Origin: {origin!r} is not this node's own page")
     path = _path_of(request)
     if path not in OPEN_PATHS:
-        _check_tokens(request, path, needs_of(path))
+        _check_tokens(request, path, needs_of(path, request.method))
 
 
 def _path_of(request: web.Request) -> str:
@@ -173,6 +174,7 @@ def _check_tokens(request: web.Request, path: str, needs: Needs) -> None:
     settings, services = request.app[SETTINGS], request.app[SERVICES]
     words = shown_words(request)
     if _holds(request, words, services.admin_token):
+        request[IS_ADMIN] = True
         return
     token = _named(request, words)
     if token is not None and not token.has_expired(time.time()):

@@ -7,12 +7,23 @@ from typing import Any
 
 from aiohttp import web
 
-from tarsd.api import anthropic_messages, documents, models, ollama, openai_routes, page_files, trust, watching, ws
+from tarsd.api import (
+    anthropic_messages,
+    documents,
+    memory_status,
+    models,
+    ollama,
+    openai_routes,
+    page_files,
+    trust,
+    watching,
+    ws,
+)
 from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
 
 # All that have routes beside this one.
-MODULES = (ws, openai_routes, ollama, anthropic_messages, documents, watching, trust, models, page_files)
+MODULES = (ws, openai_routes, ollama, anthropic_messages, documents, watching, memory_status, trust, models, page_files)
 
 
 def entries() -> list[dict[str, str]]:

@@ -28,6 +28,7 @@ ConversationText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")
 AnswerText = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_-]{8,64})?$")]
 PassageText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,96}:[0-9]{1,15}$")]
 LanguageText = Annotated[str, msgspec.Meta(pattern=r"^([a-z]{2})?$")]
+ProjectText = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9._-]{1,128})?$")]
 QuestionText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_QUESTION_CHARACTERS)]
 
 
@@ -48,6 +49,8 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     """A question. `answer`: what its answer is to be called, chosen by the client, else by the node.
 
     `turns`: the conversation so far, from a client that had it elsewhere; None leaves it to the node.
+    `project`: the id of the project that it belongs to. `temporary`: nothing of this chat is remembered or written.
+    Who asks is said by the token, never here.
     """
 
     text: QuestionText
@@ -55,13 +58,15 @@ class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
     language: LanguageText = ""
     answer: AnswerText = ""
     turns: Turns | None = None
+    project: ProjectText = ""
+    temporary: bool = False
 
 
 class Resume(msgspec.Struct, frozen=True, tag_field="type", tag="resume"):
     """Go on with an answer whose host was lost: all that the lost one knew of it comes from the client.
 
-    `text`, `conversation`, `language` and `turns` are those of the question, `shown` is the text that the reader has,
-    `sources` are the passages that it cites by number (`Source.passage` of each, in their order).
+    `text`, `conversation`, `language`, `turns`, `project` and `temporary` are those of the question, `shown` is the
+    text that the reader has, `sources` are the passages that it cites by number (`Source.passage` of each, in order).
     """
 
     answer: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
@@ -71,6 +76,8 @@ class Resume(msgspec.Struct, frozen=True, tag_field="type", tag="resume"):
     turns: Turns = []
     shown: Annotated[str, msgspec.Meta(max_length=MAX_SHOWN_CHARACTERS)] = ""
     sources: Annotated[list[PassageText], msgspec.Meta(max_length=MAX_SOURCES)] = []
+    project: ProjectText = ""
+    temporary: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="type", tag="stop"):

@@ -96,7 +96,7 @@ def _operation(method: str, path: str, route: Described, schema_of: dict[str, An
         schema = {} if route.body is bytes else schema_of[repr(route.body)]
         found["requestBody"] = {"required": route.body_required, "content": {route.body_content: {"schema": schema}}}
     if path not in OPEN_PATHS:
-        needs = needs_of(path)
+        needs = needs_of(path, method)
         scopes = sorted(needs.scopes)
         # on loopback without any, unless it is guarded always
         found["security"] = [{"bearer": scopes}, {"key": scopes}, *([] if needs.always else [{}])]

@@ -15,6 +15,7 @@ from tarsd.api import openapi_shapes as shapes
 from tarsd.api.anthropic_shapes import MessagesBody
 from tarsd.api.documents import MAX_HITS, MAX_JOBS, MAX_NAME_BYTES, MAX_QUERY_CHARACTERS
 from tarsd.api.embeddings import EmbeddingRequest
+from tarsd.api.memory_status import MemoryStatusReply
 from tarsd.api.models import DeleteBody, MeasureBody, PullBody
 from tarsd.api.ollama_embed import EmbedBody, OldEmbedBody
 from tarsd.api.ollama_models import ShowBody
@@ -94,6 +95,7 @@ ROUTES: dict[tuple[str, str], Described] = {
             "wait": _FLAG,
         },
     ),
+    ("DELETE", "/api/documents/{sha256}"): Described(calls.ForgetItem, query={"preview": _FLAG}),
     ("GET", "/api/jobs"): Described(
         shapes.JobsReply, (JSON, LINES), query={"limit": number(1, MAX_JOBS), "job": Parameter(str)}
     ),
@@ -107,6 +109,7 @@ ROUTES: dict[tuple[str, str], Described] = {
     ),
     ("GET", "/api/members"): Described(shapes.MembersReply, (JSON, LINES), query={"watch": _FLAG}),
     ("GET", "/api/status"): Described((calls.StatusItem, shapes.ClusterStatusReply), query={"cluster": _FLAG}),
+    ("GET", "/api/memory/status"): Described((MemoryStatusReply,)),
     ("POST", "/api/nightly"): Described(content=(LINES,), body=NightlyBody, body_required=False),
     ("POST", "/api/invite"): Described(shapes.InviteReply, body=InviteRequest, body_required=False),
     ("POST", "/api/revoke"): Described(dict[str, Any], body=RevokeBody),

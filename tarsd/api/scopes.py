@@ -4,6 +4,7 @@ Rules
 1. Any one of a path's scopes opens it; `admin` opens everything.
 2. A path that is `always` guarded needs a token on loopback too: it changes the node or the cluster.
 3. A path without an entry needs the admin scope: what was forgotten is closed. `tests/api/test_scopes.py` finds it.
+4. Where only looking is allowed to more, `NEEDS` says what looking needs, and `CHANGING` what every other method does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class Scope(StrEnum):
     DOCUMENTS = "documents"  # take in, search, follow jobs
     STATUS = "status"  # members, status, metrics, which models there are
     MODELS = "models"  # pull, delete and measure models
+    MEMORY_READ = "memory:read"  # see what is remembered: memories, projects, receipts, the diary; export
+    MEMORY_WRITE = "memory:write"  # save, change, forget, undo, import; sees what it changes
     ADMIN = "admin"  # everything
 
 
@@ -36,6 +39,8 @@ _DOCUMENTS = Needs(frozenset({Scope.DOCUMENTS}))
 _STATUS = Needs(frozenset({Scope.STATUS}))
 _LISTING = Needs(frozenset({Scope.CHAT, Scope.MODELS, Scope.STATUS}))  # who chats has to choose a model
 _MODELS = Needs(frozenset({Scope.MODELS}), always=True)
+_MEMORY = Needs(frozenset({Scope.MEMORY_READ, Scope.MEMORY_WRITE}))
+_MEMORY_CHANGING = Needs(frozenset({Scope.MEMORY_WRITE}))
 _ADMIN = Needs(frozenset({Scope.ADMIN}), always=True)
 _FORGOTTEN = Needs(frozenset({Scope.ADMIN}))
 
@@ -62,10 +67,12 @@ NEEDS: dict[str, Needs] = {
     "/api/ps": _LISTING,
     "/api/version": Needs(_ANY),
     "/api/documents": _DOCUMENTS,
+    "/api/documents/{sha256}": _DOCUMENTS,
     "/api/jobs": _DOCUMENTS,
     "/api/search": _DOCUMENTS,
     "/api/members": _STATUS,
     "/api/status": _STATUS,
+    "/api/memory/status": _STATUS,
     "/metrics": _STATUS,
     "/api/pull": _MODELS,
     "/api/delete": _MODELS,
@@ -74,14 +81,30 @@ NEEDS: dict[str, Needs] = {
     "/api/nightly": _ADMIN,
     "/api/revoke": _ADMIN,
     "/api/rotate": _ADMIN,
+    "/api/memories": _MEMORY,
+    "/api/memories/{key}": _MEMORY,
+    "/api/projects": _MEMORY,
+    "/api/projects/{id}": _MEMORY,
+    "/api/receipts": _MEMORY,
+    "/api/receipts/{id}": _MEMORY,
+    "/api/diary": _MEMORY,
+    "/api/diary/{id}/undo": _MEMORY,
+    "/api/memory/settings": _MEMORY,
+    "/api/memory/export": _MEMORY,
+    "/api/memory/import": _MEMORY,
     "/api": Needs(_ANY),
     "/api/openapi.json": Needs(_ANY),
 }
 
 
-def needs_of(path: str) -> Needs:
-    """Return what opens `path`, given as its route is written (rule 3)."""
-    return NEEDS.get(path, _FORGOTTEN)
+# rule 4: what every method but GET and HEAD needs, where that is more
+CHANGING: dict[str, Needs] = {path: _MEMORY_CHANGING for path, needs in NEEDS.items() if needs is _MEMORY}
+
+
+def needs_of(path: str, method: str = "GET") -> Needs:
+    """Return what opens `path`, given as its route is written, for `method` (rules 3 and 4)."""
+    needs = NEEDS.get(path, _FORGOTTEN)
+    return needs if method in ("GET", "HEAD") else CHANGING.get(path, needs)
 
 
 def opens(held: Iterable[Scope], needs: Needs) -> bool:

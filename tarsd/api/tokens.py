@@ -24,6 +24,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tarsd.api.persons import person_name
 from tarsd.api.rates import Rate
 from tarsd.api.scopes import Scope
 from tarsd.errors import InvalidInput, NotFound, StorageError
@@ -33,11 +34,16 @@ PREFIX = "tars_"  # what is shown with this form is meant as a named token
 MAX_TOKENS = 1000
 
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Person = Annotated[str, Meta(max_length=64)]
 TokenName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One named token as the file keeps it. Times are seconds since 1970; None = no limit."""
+class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One named token as the file keeps it. Times are seconds since 1970; None = no limit.
+
+    `person`: on whose behalf it speaks; "" = whoever sits at a PC of the household, and then the file does not name it:
+    a version before that field reads it too.
+    """
 
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}\Z")]
     name: TokenName
@@ -48,6 +54,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tokens: Rate | None = None
     created_at: float
     expires_at: float | None = None
+    person: _Person = ""
 
     def has_expired(self, now: float) -> bool:
         """Tell whether its time is over at `now` (seconds since 1970)."""
@@ -77,8 +84,12 @@ def minted(
     requests: Rate | None = None,
     tokens: Rate | None = None,
     valid_s: float | None = None,
+    person: str = "",
 ) -> tuple[str, Token]:
-    """Return a new token, and what the file keeps of it; raises `InvalidInput` for a name that is none."""
+    """Return a new token, and what the file keeps of it; raises `InvalidInput` for a name that is none.
+
+    `person` is kept as `person_name` gives it.
+    """
     try:
         name = msgspec.convert(name, TokenName)
     except msgspec.ValidationError as error:
@@ -95,6 +106,7 @@ def minted(
         tokens=tokens,
         created_at=now,
         expires_at=None if valid_s is None else now + valid_s,
+        person=person_name(person, "person") if person else "",
     )
     return shown, kept
 

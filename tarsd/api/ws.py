@@ -1,9 +1,10 @@
 """The chat WebSocket `/ws`: JSON text messages, one answer at a time.
 
 From the reader; all but `type`, `text` and (to resume) `answer` may be left out
-    {"type": "ask", "text", "conversation", "language": "es", "answer", "turns": [{"question", "answer"}, …]}
+    {"type": "ask", "text", "conversation", "language": "es", "answer", "turns": [{"question", "answer"}, …],
+     "project", "temporary": true}
     {"type": "resume", "answer", "text", "conversation", "language", "turns", "shown": "the text that the reader has",
-     "sources": ["passage of each source"]}
+     "sources": ["passage of each source"], "project", "temporary"}
     {"type": "stop"}                                                        end the running answer
 
 To the reader
@@ -65,6 +66,8 @@ from tarsd.api.session import Ended, Session, new_conversation
 from tarsd.api.sockets import OPEN_SOCKETS
 from tarsd.api.token_book import TOKENS
 from tarsd.api.tokens import Token
+from tarsd.api.who import who_asks
+from tarsd.calls import Who
 from tarsd.host.events import AnswerEvent, DoneEvent, ErrorEvent, Question, TokenEvent
 from tarsd.names import AnswerId, ConversationId, RecordId
 
@@ -82,9 +85,10 @@ class _ReaderGoneError(Exception):
 class ChatConnection:
     """One reader: reads messages, owns the task of the running answer."""
 
-    def __init__(self, socket: web.WebSocketResponse, app: web.Application, holder: Token | None = None) -> None:
+    def __init__(self, socket: web.WebSocketResponse, app: web.Application, holder: Token | None, who: Who) -> None:
         self._socket = socket
         self._holder = holder
+        self._who = who
         self._tokens = app[TOKENS]
         self._services = app[SERVICES]
         self._running = app[RUNNING]
@@ -210,6 +214,9 @@ class ChatConnection:
             answer=AnswerId(asked.answer),
             shown="".join(shown),
             sources=tuple(map(RecordId, asked.sources)) if isinstance(asked, Resume) else (),
+            who=self._who,
+            project=asked.project,
+            temporary=asked.temporary,
         )
         try:
             with self._running, Meter() as meter:
@@ -280,7 +287,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request):
         raise errors.InvalidInput("Upgrade: /ws speaks WebSocket only")
     sockets = request.app[OPEN_SOCKETS]
-    connection = ChatConnection(socket, request.app, request.get(HOLDER))
+    connection = ChatConnection(socket, request.app, request.get(HOLDER), who_asks(request))
     sockets.add(connection)
     try:
         await socket.prepare(request)

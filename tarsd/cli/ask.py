@@ -25,7 +25,9 @@ def ask(args: argparse.Namespace) -> int:
 
 async def _ask(args: argparse.Namespace, text: str, texts: Texts) -> int:
     async with ApiClient(target_of(args)) as client:
-        talk = client.talk(conversation=args.conversation, language=texts.code)
+        talk = client.talk(
+            conversation=args.conversation, language=texts.code, project=args.project, temporary=args.temporary
+        )
         try:
             return await _answered(talk, text, Printer(texts, as_json=args.json))
         finally:

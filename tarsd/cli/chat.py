@@ -63,19 +63,26 @@ def chat(args: argparse.Namespace) -> int:
     target = target_of(args)
     with _running_loop() as loop:
         client = loop.do(ApiClient(target).__aenter__())
-        talk = loop.do(_talk_with(client, args.conversation or new_conversation(), texts))
+        talk = loop.do(_talk_with(client, args, texts))
         try:
             loop.do(talk.open())
             if not args.json:
                 print(styled(texts.chat_welcome.format(node=target.url), "dim"))
+                if args.temporary:
+                    print(styled(texts.chat_temporary, "yellow"))
             return _converse(loop, talk, texts, as_json=args.json)
         finally:
             loop.do(talk.close())
             loop.do(client.__aexit__(None, None, None))
 
 
-async def _talk_with(client: ApiClient, conversation: str, texts: Texts) -> Talk:
-    return client.talk(conversation=conversation, language=texts.code)
+async def _talk_with(client: ApiClient, args: argparse.Namespace, texts: Texts) -> Talk:
+    return client.talk(
+        conversation=args.conversation or new_conversation(),
+        language=texts.code,
+        project=args.project,
+        temporary=args.temporary,
+    )
 
 
 def _converse(loop: _Loop, talk: Talk, texts: Texts, *, as_json: bool) -> int:

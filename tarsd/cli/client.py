@@ -126,9 +126,16 @@ class ApiClient:
                     raise _refused(item)
                 yield item
 
-    def talk(self, *, conversation: str = "", language: str = "") -> Talk:
-        """Return a talk that begins at this node."""
-        return Talk(self._target.url, self._chat, conversation=conversation, language=language)
+    def talk(self, *, conversation: str = "", language: str = "", project: str = "", temporary: bool = False) -> Talk:
+        """Return a talk that begins at this node; of a `temporary` one nothing is remembered."""
+        return Talk(
+            self._target.url,
+            self._chat,
+            conversation=conversation,
+            language=language,
+            project=project,
+            temporary=temporary,
+        )
 
     @asynccontextmanager
     async def _chat(self, url: str, passes: Sequence[str]) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:

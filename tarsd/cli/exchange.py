@@ -37,9 +37,20 @@ from tarsd.host.events import (
 class Exchange:
     """One question, asked at `now` (seconds of any clock)."""
 
-    def __init__(self, text: str, language: str, turns: Sequence[PastTurn], now: float) -> None:
+    def __init__(
+        self,
+        text: str,
+        language: str,
+        turns: Sequence[PastTurn],
+        now: float,
+        *,
+        project: str = "",
+        temporary: bool = False,
+    ) -> None:
         self.text = text
         self.language = language
+        self.project = project
+        self.temporary = temporary
         self.turns = list(turns)
         self.answer = secrets.token_urlsafe(16)
         self.shown = ""
@@ -53,11 +64,13 @@ class Exchange:
     def message(self, conversation: str, *, with_turns: bool) -> Ask | Resume:
         """Return what to send to a node; `with_turns`: it does not know what was said before. Raises `InvalidInput`."""
         if not self.shown:
-            return Ask(self.text, conversation, self.language, self.answer, self.turns if with_turns else None)
+            turns = self.turns if with_turns else None
+            return Ask(self.text, conversation, self.language, self.answer, turns, self.project, self.temporary)
         if len(self.shown) > MAX_SHOWN_CHARACTERS:
             raise errors.InvalidInput("the answer is too long to be continued elsewhere")
         cited: list[str] = [source.passage for source in self._sources if source.passage]
-        return Resume(self.answer, self.text, conversation, self.language, self.turns, self.shown, cited)
+        known = (self.answer, self.text, conversation, self.language, self.turns, self.shown, cited)
+        return Resume(*known, self.project, self.temporary)
 
     def interrupted(self, now: float) -> None:
         """Its node was lost."""

@@ -21,6 +21,7 @@ class Texts(NamedTuple):
     cut: str
     moved: str
     chat_welcome: str
+    chat_temporary: str
     chat_help: str
     chat_new: str
     chat_bye: str
@@ -54,6 +55,7 @@ ENGLISH = Texts(
     cut="the answer was cut off: {reason}",
     moved="{lost} does not answer; {node} goes on.",
     chat_welcome="Chat with {node}. Ctrl-C stops an answer, Ctrl-D ends the chat, /help shows more.",
+    chat_temporary="Temporary chat: nothing of it is remembered or written.",
     chat_help="/new  start a new conversation\n/quit end the chat",
     chat_new="A new conversation.",
     chat_bye="Goodbye.",
@@ -94,6 +96,7 @@ SPANISH = Texts(
     cut="la respuesta se ha cortado: {reason}",
     moved="{lost} no responde; sigue {node}.",
     chat_welcome="Chat con {node}. Ctrl-C detiene una respuesta, Ctrl-D termina, /help muestra más.",
+    chat_temporary="Chat temporal: no se recuerda ni se escribe nada de él.",
     chat_help="/new  empezar otra conversación\n/quit terminar",
     chat_new="Una conversación nueva.",
     chat_bye="Hasta luego.",

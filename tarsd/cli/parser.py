@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
 
 from tarsd import __version__
-from tarsd.cli import exits
+from tarsd.cli.parsing import Adder, Parser, add_common, duration, lifetime
 
 _ABOUT = """\
 tarsd: the private assistant that runs on all of a household's PCs at once.
@@ -29,37 +28,23 @@ environment: TARSD_CONFIG names the config file, TARSD_API a node to talk to, TA
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with our exit code for wrong usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and exit."""
-        self.print_usage()
-        self.exit(exits.USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
-
-    def print_usage(self, file: object = None) -> None:
-        """Print the usage where errors go: standard output belongs to results."""
-        import sys
-
-        super().print_usage(sys.stderr)
-
-
 def build_parser() -> Parser:
     """Return the parser of the whole command line; `args.command` is "module:function" below `tarsd.cli`."""
     parser = Parser(
         prog="tarsd", description=_ABOUT, epilog=_EXITS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"tarsd {__version__}")
-    _add_common(parser, top=True)
+    add_common(parser, top=True)
     common = Parser(add_help=False)
-    _add_common(common, top=False)
+    add_common(common, top=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    adder = _Adder(commands, common)
+    adder = Adder(commands, common)
     for add in (
         _add_cluster_commands,
         _add_people_commands,
         _add_model_commands,
         _add_watching_commands,
+        _add_memory_commands,
         _add_token_commands,
         _add_config_commands,
     ):
@@ -67,46 +52,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
-    """Options that stand before or after the command; after it they have no default, which would undo the former."""
-
-    def default(value: object) -> object:
-        return value if top else argparse.SUPPRESS
-
-    group = parser.add_argument_group("for every command")
-    group.add_argument("--config", metavar="FILE", default=default(None), help="config file (else /etc/tarsd.toml)")
-    group.add_argument("--api", metavar="URL", default=default(None), help="talk to this node, not to the local one")
-    group.add_argument("--json", action="store_true", default=default(False), help="output for programs")
-    group.add_argument("--lang", choices=("en", "es"), default=default(None), help="language of messages (else LANG)")
-
-
-class _Adder:
-    """Adds a command with its help, examples and shared options."""
-
-    def __init__(self, commands: argparse._SubParsersAction[Parser], common: Parser) -> None:
-        self._commands = commands
-        self._common = common
-
-    def __call__(self, name: str, command: str, about: str, examples: str) -> Parser:
-        shown = "\n".join(f"  {line}" for line in examples.strip().splitlines())
-        parser = self._commands.add_parser(
-            name,
-            help=about[0].lower() + about[1:].rstrip(".").partition(". ")[0],
-            description=about,
-            epilog=f"examples:\n{shown}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            parents=[self._common],
-        )
-        parser.set_defaults(command=command)
-        return parser
-
-    def part(self, parts: argparse._SubParsersAction[Parser], name: str, about: str) -> Parser:
-        """Add a command of a command."""
-        description = about[0].upper() + about[1:] + "."
-        return parts.add_parser(name, help=about, description=description, parents=[self._common])
-
-
-def _add_cluster_commands(add: _Adder) -> None:
+def _add_cluster_commands(add: Adder) -> None:
     add(
         "run", "run:run", "Start this PC's node; it runs until it is stopped.", "tarsd run\ntarsd --config pc2.toml run"
     )
@@ -164,7 +110,7 @@ def _add_cluster_commands(add: _Adder) -> None:
     rotate.add_argument("--yes", action="store_true", help="do not ask first")
 
 
-def _add_people_commands(add: _Adder) -> None:
+def _add_people_commands(add: Adder) -> None:
     ask = add(
         "ask",
         "ask:ask",
@@ -174,15 +120,15 @@ def _add_people_commands(add: _Adder) -> None:
         'tarsd ask --json "…" | jq',
     )
     ask.add_argument("text", nargs="*", metavar="TEXT", help="the question; without it, standard input is read")
-    ask.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
+    _add_chat_arguments(ask)
     chat = add(
         "chat",
         "chat:chat",
         "A conversation in the terminal. Ctrl-C stops an answer, Ctrl-D ends the chat. When the node is lost, another "
         "one goes on.",
-        "tarsd chat",
+        "tarsd chat\ntarsd chat --temporary\ntarsd chat --project kitchen",
     )
-    chat.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
+    _add_chat_arguments(chat)
     ingest = add(
         "ingest",
         "ingest:ingest",
@@ -202,7 +148,13 @@ def _add_people_commands(add: _Adder) -> None:
     search.add_argument("--limit", type=int, default=6, metavar="N", help="at most so many (default: 6)")
 
 
-def _add_model_commands(add: _Adder) -> None:
+def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--conversation", metavar="ID", default="", help="continue this conversation")
+    parser.add_argument("--project", metavar="ID", default="", help="it belongs to this project")
+    parser.add_argument("--temporary", action="store_true", help="nothing of it is remembered or written")
+
+
+def _add_model_commands(add: Adder) -> None:
     models = add(
         "models",
         "models:usage",
@@ -245,7 +197,7 @@ def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", default="", metavar="NAME", help="the PC that is measured (default: this one)")
 
 
-def _add_watching_commands(add: _Adder) -> None:
+def _add_watching_commands(add: Adder) -> None:
     members = add(
         "members",
         "look:members",
@@ -268,7 +220,19 @@ def _add_watching_commands(add: _Adder) -> None:
     nightly.add_argument("jobs", nargs="*", metavar="JOB", help="only these")
 
 
-def _add_token_commands(add: _Adder) -> None:
+def _add_memory_commands(add: Adder) -> None:
+    memory = add(
+        "memory",
+        "memory_status:status",
+        "Show what is remembered and whether it is safe.",
+        "tarsd memory status\ntarsd memory status --json",
+    )
+    parts = memory.add_subparsers(metavar="status")
+    status = add.part(parts, "status", "show which PC has which records, what has one copy only, what takes room")
+    status.set_defaults(command="memory_status:status")
+
+
+def _add_token_commands(add: Adder) -> None:
     token = add(
         "token",
         "token:usage",
@@ -276,7 +240,8 @@ def _add_token_commands(add: _Adder) -> None:
         "one token for everything. Tokens are this PC's; a running node knows of a change within a second. It needs "
         "the right to write in the data folder.",
         "tarsd token add editor --scope chat --requests 60/m --tokens 50000/h\n"
-        "tarsd token add ana --scope chat,documents --expires 90d\ntarsd token list\ntarsd token rm editor",
+        "tarsd token add ana-phone --person ana --scope chat,documents,memory:write --expires 90d\n"
+        "tarsd token list\ntarsd token rm editor",
     )
     parts = token.add_subparsers(metavar="add|list|rm", required=True)
     adding = add.part(parts, "add", "make a token and print it, this once")
@@ -287,7 +252,10 @@ def _add_token_commands(add: _Adder) -> None:
         metavar="SCOPES",
         required=True,
         help="what it opens, with commas: chat (every inference API), documents, status, models (pull, delete, "
-        "measure), admin (everything)",
+        "measure), memory:read (what is remembered), memory:write (change and forget it), admin (everything)",
+    )
+    adding.add_argument(
+        "--person", metavar="PERSON", default="", help="whom it speaks for: that person's own memories open to it alone"
     )
     adding.add_argument("--requests", metavar="RATE", help="at most so many requests, such as 60/m (s, m, h, d)")
     adding.add_argument("--tokens", metavar="RATE", help="at most so many tokens, read and written, such as 50000/h")
@@ -298,7 +266,7 @@ def _add_token_commands(add: _Adder) -> None:
     removing.add_argument("name", metavar="NAME", help="as `tarsd token list` shows it")
 
 
-def _add_config_commands(add: _Adder) -> None:
+def _add_config_commands(add: Adder) -> None:
     config = add(
         "config", "settings:usage", "Check or show the configuration.", "tarsd config check\ntarsd config show"
     )
@@ -307,27 +275,3 @@ def _add_config_commands(add: _Adder) -> None:
         part = add.part(parts, name, about)
         part.add_argument("file", nargs="?", metavar="FILE", help="instead of the usual one")
         part.set_defaults(command=f"settings:{name}")
-
-
-def duration(text: str) -> float:
-    """Return the seconds in a text such as 90s, 30m, 1h or 2d."""
-    return _duration(text, 30, "1h")
-
-
-def lifetime(text: str) -> float:
-    """Return the seconds in a text such as 12h or 90d, up to ten years."""
-    return _duration(text, 3650, "90d")
-
-
-def _duration(text: str, most_days: int, example: str) -> float:
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        seconds = 0.0
-    if not 60.0 <= seconds <= most_days * 86400.0:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time from 1m to {most_days}d, such as 30m, {example} or 2d"
-        )
-    return seconds

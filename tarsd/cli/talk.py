@@ -132,10 +132,21 @@ class KeptLine:
 class Talk:
     """A conversation with whichever node is there; `home` is the base URL of the first one."""
 
-    def __init__(self, home: str, connect: Connect, *, conversation: str = "", language: str = "") -> None:
+    def __init__(
+        self,
+        home: str,
+        connect: Connect,
+        *,
+        conversation: str = "",
+        language: str = "",
+        project: str = "",
+        temporary: bool = False,
+    ) -> None:
         self._home = self._at = home
         self._connect = connect
         self._language = language
+        self._project = project
+        self._temporary = temporary
         self._conversation = conversation
         self._stack = AsyncExitStack()
         self._line: KeptLine | None = None
@@ -175,7 +186,14 @@ class Talk:
 
     async def ask(self, text: str) -> AsyncGenerator[Heard, None]:
         """Yield the events of the answer, the last is done, error or stopped. Raises `TarsdError` when all are lost."""
-        exchange = Exchange(text, self._language, self._turns, time.monotonic())
+        exchange = Exchange(
+            text,
+            self._language,
+            self._turns,
+            time.monotonic(),
+            project=self._project,
+            temporary=self._temporary,
+        )
         self._stopping.clear()
         try:
             if self._session is None:

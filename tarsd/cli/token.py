@@ -30,6 +30,7 @@ def add(args: argparse.Namespace) -> int:
         requests=_rate("requests", args.requests),
         tokens=_rate("tokens", args.tokens),
         valid_s=args.expires,
+        person=args.person,
     )
     tokens.add(_file(args), token)
     if args.json:
@@ -39,6 +40,8 @@ def add(args: argparse.Namespace) -> int:
     print(shown)
     limits = ", ".join([f"{what} {rate or words.unlimited}" for what, rate in _limits(token, words)])
     print(words.made.format(name=token.name, scopes=", ".join(token.scopes), limits=limits), file=sys.stderr)
+    if token.person:
+        print(words.speaks.format(person=token.person), file=sys.stderr)
     for sentence in (words.once, words.show_as):
         print(styled(sentence, "dim"), file=sys.stderr)
     return OK
@@ -53,10 +56,11 @@ def show(args: argparse.Namespace) -> int:
     if not known:
         print(words.none)
         return OK
-    rows: list[tuple[str, ...]] = [(words.name, words.opens, words.requests, words.tokens, words.expires)]
+    rows: list[tuple[str, ...]] = [(words.name, words.person, words.opens, words.requests, words.tokens, words.expires)]
     rows += [
         (
             printable(token.name),
+            printable(token.person) or "-",
             ",".join(token.scopes),
             *(str(rate or words.unlimited) for _, rate in _limits(token, words)),
             _end(token, words),
@@ -109,6 +113,7 @@ def _view(token: Token) -> dict[str, Any]:
     return {
         "id": token.id,
         "name": token.name,
+        "person": token.person,
         "scopes": list(token.scopes),
         "requests": str(token.requests) if token.requests else None,
         "tokens": str(token.tokens) if token.tokens else None,

@@ -9,12 +9,13 @@ Rules
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
-6. Only a finished answer is remembered, after the reader has it; the reader never waits for memory.
+6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
+7. What is remembered of an answer, and how: see `remembering`; what is learned of its question: `learning`. A temporary
+   chat is prepared from its own turns alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -23,8 +24,8 @@ from contextlib import aclosing
 
 import msgspec
 
-from tarsd import calls, routing
-from tarsd.calls import PrepareItem, PrepareRequest, RememberRequest
+from tarsd import calls
+from tarsd.calls import PrepareItem, PrepareRequest
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.dispatch import new_trace
 from tarsd.dispatch.newest import Newest
@@ -34,14 +35,18 @@ from tarsd.host import events
 from tarsd.host.answer import Answer
 from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
+from tarsd.host.learning import Learning
 from tarsd.host.passages import Records, prepare_again, prepare_alone
+from tarsd.host.remembering import Remembering
+from tarsd.host.wishes import Wish, Wishes, wish_of
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.metrics import Metrics
-from tarsd.names import AnswerId, ConversationId, NodeId, RecordId
+from tarsd.names import AnswerId, ConversationId, RecordId, Route
+from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
 
-MAX_MEMORY_TASKS = 32  # beyond it new exchanges are not remembered: memory must not grow with a dead holder
 DEFAULT_CONTEXT_TOKENS = 8192
 
 
@@ -57,6 +62,7 @@ class Host:
         *,
         metrics: Metrics | None = None,
         patience_s: float = PATIENCE_S,
+        learns: bool = False,
     ) -> None:
         self._name = node_name
         self._dispatch = dispatch
@@ -64,14 +70,19 @@ class Host:
         self._records = records
         self._metrics = metrics or Metrics()
         self._patience_s = patience_s
+        self._wishes = Wishes(dispatch)
+        self._learning = Learning(dispatch, is_on=learns)
         self._answers: Newest[Event] = Newest()
-        self._memory_tasks: set[asyncio.Task[None]] = set()
+        self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
         """End what is still being remembered."""
-        for task in self._memory_tasks:
-            task.cancel()
-        await asyncio.gather(*self._memory_tasks, return_exceptions=True)
+        await self._remembering.stop()
+        await self._learning.stop()
+
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what the conversations hosted here tell of what is forgotten."""
+        return LetGo(conversations=self._remembering.let_go(forgotten))
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Yield the events of the answer; closing the generator stops the generation. Raises nothing of ours."""
@@ -89,12 +100,19 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
+        if wish := wish_of(question):
+            async with aclosing(self._grant(question, wish)) as told:
+                async for event in told:
+                    yield event
+            return
         most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
         answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)
         yield events.RouteEvent(prepared.route, answer.prepared_by, prepared.language, prepared.reasons, question.trace)
         for reason in answer.degraded:
             yield events.NoticeEvent("degraded", reason)
+        if prepared.memories:
+            yield events.MemoriesEvent([_remembered(memory) for memory in prepared.memories])
         if prepared.sources:
             yield events.SourcesEvent([_source(n, p) for n, p in enumerate(prepared.sources, 1)])
         async with aclosing(self._generate(answer, prepared)) as pieces:
@@ -103,19 +121,41 @@ class Host:
         yield answer.done(self._name, time.monotonic())
         self._metrics.first_token(answer.first_token_s)
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
-        if question.conversation and answer.finish is not None:
-            self._remember_later(question, answer.text(), prepared)
+        if answer.finish is not None:
+            self._remembering.remember_later(question, answer.text(), prepared)
+        self._learning.learn_later(question, prepared.memories)
+
+    async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:
+        """Carry out a wish to the memory; one that was answered already is not carried out twice."""
+        language = detect_language(question.text) or question.language or "en"
+        answer = Answer.begin(question, DEFAULT_MAX_TOKENS, time.monotonic())
+        answer.prepared_by = self._name
+        reasons = ["asks something of the memory"]
+        yield events.RouteEvent(Route.INFERENCE_ONLY, self._name, language, reasons, question.trace)
+        if not question.shown:
+            granted = await self._wishes.grant(question, wish, language)
+            for notice in granted.notices:
+                answer.degraded.append(notice)
+                yield events.NoticeEvent("degraded", notice)
+            yield answer.tell(granted.text)
+        answer.finish = calls.ChatItem(finish_reason="stop")
+        yield answer.done(self._name, time.monotonic())
+        self._metrics.answered(Route.INFERENCE_ONLY, degraded=bool(answer.degraded))
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
         context_tokens = self._offered("context_tokens", DEFAULT_CONTEXT_TOKENS)
         request = PrepareRequest(
             question=question.text,
-            conversation=question.conversation,
+            conversation=ConversationId("") if question.temporary else question.conversation,
             turns=list(question.turns),
             language=question.language,
             context_tokens=context_tokens,
             max_tokens=min(answer.most_tokens, context_tokens // 2),  # half at least is for the prompt
+            who=question.who,
+            project=question.project,
+            temporary=question.temporary,
+            seed=self._remembering.seed_of(question),
         )
         if question.shown and question.sources:
             again = await prepare_again(self._records, request, question.sources)
@@ -178,32 +218,10 @@ class Host:
         ]
         return min((int(n) for n in known if isinstance(n, int) and n > 0), default=default)
 
-    def _remember_later(self, question: Question, text: str, prepared: PrepareItem) -> None:
-        if len(self._memory_tasks) >= MAX_MEMORY_TASKS:
-            log.warning("%s: not remembered, %d exchanges are still waiting", question.trace, MAX_MEMORY_TASKS)
-            return
-        files = sorted({passage.file for passage in prepared.sources})
-        request = RememberRequest(question.conversation, question.text, text, files, question.answer)
-        task = asyncio.create_task(self._remember(question, request))
-        self._memory_tasks.add(task)
-        task.add_done_callback(self._memory_tasks.discard)
-
-    async def _remember(self, question: Question, request: RememberRequest) -> None:
-        holder = conversation_holder(self._members(), question.conversation)
-        try:
-            await self._dispatch.one(calls.REMEMBER, request, trace=question.trace, only=holder)
-        except TarsdError as error:
-            log.info("%s: the exchange was not remembered: %s", question.trace, error)
-
 
 def new_answer() -> AnswerId:
     """Return an id that nobody can guess: whoever knows it takes the answer over."""
     return AnswerId(secrets.token_urlsafe(16))
-
-
-def conversation_holder(members: Sequence[Member], conversation: ConversationId) -> NodeId | None:
-    """Return the node that keeps a conversation's summary: rendezvous hashing over those that can."""
-    return routing.holder(members, calls.REMEMBER.name, conversation)
 
 
 def _check(question: Question) -> None:
@@ -219,6 +237,10 @@ def _cut(reason: Unavailable, sentence: str) -> Unavailable:
     """Return the error that ends an answer which nobody can go on with; a full queue still says when to come again."""
     text = sentence.format(reason=reason)
     return Overloaded(text, reason.retry_after_s) if isinstance(reason, Overloaded) else type(reason)(text)
+
+
+def _remembered(memory: calls.Memory) -> events.RememberedMemory:
+    return events.RememberedMemory(memory.key, memory.text, memory.title, memory.made_at, memory.sort)
 
 
 def _source(number: int, passage: calls.Passage) -> events.Source:

@@ -11,11 +11,12 @@ Rules
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -24,24 +25,24 @@ from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger, repair
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
+from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.history import History
 from tarsd.memory.library import Change
-from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
+from tarsd.memory.schema import DERIVED_VERSION
+from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
-from tarsd.wire import MIB, encode
+from tarsd.wire import encode
 
 _log = logging.getLogger(__name__)
 
-# What one batch for a peer may hold, so that it fits a frame with the fields around the bodies.
-MAX_BATCH_BYTES = 2 * MIB
-_FIELDS_BYTES = 400  # of a record beside key and body, at most
-_FETCHED = 200
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
 _MERGE_PAGES = 500  # of the keyword index in one go
 
+T = TypeVar("T")
 Entry = tuple[str, str, msgspec.Struct | bytes]
 Listener = Callable[[Change], None]
+OwnListener = Callable[[Sequence[Record]], None]
 
 
 class ForgetReceipt(msgspec.Struct, frozen=True):
@@ -52,14 +53,16 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(History):
+class Store(Sharing, History):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
-        super().__init__(database)
+        super().__init__(database, Writer(database, node, clock, self._notify, self._wrote, self._tell_forgotten))
         self.problem = ""  # what was met at opening, for people
-        self._writer = Writer(database, node, clock, self._notify)
         self._listeners: list[Listener] = []
+        self._own_listeners: list[OwnListener] = []
+        self._forgetters: list[Callable[[Forgotten], None]] = []
+        self._scrubbing = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
@@ -89,6 +92,16 @@ class Store(History):
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def on_forgotten(self, listener: Callable[[Forgotten], None]) -> Callable[[], None]:
+        """Call `listener` after every commit that forgot something, on the event loop; returns how to stop it."""
+        self._forgetters.append(listener)
+        return lambda: self._forgetters.remove(listener)
+
+    def subscribe_own(self, listener: OwnListener) -> Callable[[], None]:
+        """Call `listener` with this node's own records once they are on disk; returns how to stop it."""
+        self._own_listeners.append(listener)
+        return lambda: self._own_listeners.remove(listener)
+
     # --- writing ----------------------------------------------------------------------------------------------
 
     async def append(self, kind: str, key: str, body: msgspec.Struct | bytes) -> Record:
@@ -109,7 +122,7 @@ class Store(History):
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
         result, erased = await uninterrupted(self._writer.apply(records))
         if erased:
-            await self.optimize()
+            await self.scrub()
         return result
 
     async def forget_document(self, sha256: str) -> ForgetReceipt:
@@ -119,51 +132,47 @@ class Store(History):
     async def forget(self, key: str) -> ForgetReceipt:
         """Forget a key and all below it (rule 5); again is allowed. Raises `NotFound` when nothing is known of it."""
         tombstones, erased = await uninterrupted(self._writer.forget(key))
-        await self.optimize()
+        await self.scrub()
         return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
 
-    # --- for peers --------------------------------------------------------------------------------------------
+    async def forget_all(self, keys: Sequence[str], entries: Sequence[Entry] = ()) -> ForgetReceipt:
+        """Forget keys, and write entries that are later than that, in one commit: a text goes on without a sentence.
 
-    async def vector(self) -> dict[str, int]:
-        """Return how far each origin's records are here, without gaps."""
-        return {origin: head.seq for origin, head in self._writer.heads.items()}
-
-    def mark(self) -> str:
-        """Return 16 characters that are the same exactly where the vectors are."""
-        digest = hashlib.blake2b(digest_size=8)
-        for origin, head in sorted(self._writer.heads.items()):
-            digest.update(f"{origin} {head.seq}\n".encode())
-        return digest.hexdigest()
-
-    async def records_since(self, have: Mapping[str, int], limit: int = 5000) -> list[Record]:
-        """Return records that someone with the vector `have` lacks, in (origin, seq) order; [] when none.
-
-        May return fewer than `limit`, to fit a frame: ask again with the new vector until nothing comes.
+        What is known nowhere here is forgotten all the same: a peer may bring it later.
         """
-        chosen: list[Record] = []
-        room = MAX_BATCH_BYTES
-        for origin, head in sorted(self._writer.heads.items()):
-            after = have.get(origin, 0)
-            while after < head.seq and len(chosen) < limit:
-                for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
-                    room -= len(record.body) + len(record.key.encode()) + _FIELDS_BYTES
-                    if room < 0 and chosen:
-                        return chosen
-                    chosen.append(record)
-                    after = record.seq
-        return chosen
+        checked = [_check(*entry) for entry in entries]
+        records, erased = await uninterrupted(self._writer.forget_all(keys, checked))
+        await self.scrub()
+        return ForgetReceipt(records, erased, damaged_copies(self._database.path))
 
-    async def _after(self, origin: str, seq: int, limit: int) -> list[Record]:
-        found = await self._rows(
-            f"SELECT {LOG_COLUMNS} FROM log WHERE origin = ? AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
-            (origin, seq, limit),
-        )
-        return [ledger.from_row(row) for row in found]
+    async def is_known(self, key: str) -> bool:
+        """Say whether a text stands at a key or below it, shown or not."""
+        async with self._database.reading():
+            return await ledger.is_anything_left(self._database, key)
+
+    def removed(self, keys: Sequence[str]) -> Removal:
+        """Return what was removed for these forgotten keys since the start."""
+        return self._writer.removals.of(keys)
+
+    def damaged_copies(self) -> list[str]:
+        """Return the names of databases that were moved aside: what is forgotten may still stand in them."""
+        return damaged_copies(self._database.path)
+
+    async def scrub(self) -> None:
+        """End what an erasure left to be done, here or before the last start; returns when no byte is left."""
+        async with self._scrubbing:
+            if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
+                await self._optimize()
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def optimize(self) -> None:
         """Merge the keyword index step by step, so that no removed word stays in it, and empty the WAL."""
+        async with self._scrubbing:
+            await self._optimize()
+
+    async def _optimize(self) -> None:
+        due = [value for (value,) in await self._rows("SELECT value FROM meta WHERE name = ?", (SCRUB_DUE,))]
         async with self._database.writing():
             await self._database.run("INSERT INTO keywords (keywords, rank) VALUES ('merge', ?)", (-_MERGE_PAGES,))
         while True:
@@ -177,7 +186,8 @@ class Store(History):
         await self._shrink()
         await self._database.empty_wal()
         async with self._database.writing():
-            await self._database.run("DELETE FROM meta WHERE name = ?", (SCRUB_DUE,))
+            for value in due:  # an erasure that came meanwhile wrote another one
+                await self._database.run("DELETE FROM meta WHERE name = ? AND value = ?", (SCRUB_DUE, value))
 
     async def _shrink(self) -> None:
         """Give unused pages back to the disk, some at a time."""
@@ -222,11 +232,21 @@ class Store(History):
             await self.optimize()
 
     def _notify(self, change: Change) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(change)
-            except Exception:  # what was committed stays committed, whatever a listener does
-                _log.exception("a listener of the store failed")
+        _tell(self._listeners, change)
+
+    def _wrote(self, records: Sequence[Record]) -> None:
+        _tell(self._own_listeners, records)
+
+    def _tell_forgotten(self, forgotten: Forgotten) -> None:
+        _tell(self._forgetters, forgotten)
+
+
+def _tell(listeners: Sequence[Callable[[T], None]], news: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(news)
+        except Exception:  # what was committed stays committed, whatever a listener does
+            _log.exception("a listener of the store failed")
 
 
 def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:

@@ -15,13 +15,14 @@ import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import NotFound
-from tarsd.memory import derive, ledger
-from tarsd.memory.bodies import TOMBSTONE, TombstoneBody
+from tarsd.memory import derive, forks, ledger
+from tarsd.memory.bodies import RECEIPT, TOMBSTONE, TombstoneBody
 from tarsd.memory.database import Database
-from tarsd.memory.derive import BATCH_RECORDS
+from tarsd.memory.derive import BATCH_RECORDS, Shown
+from tarsd.memory.forgetting import Forgotten, Removals
 from tarsd.memory.hlc import Clock
 from tarsd.memory.library import Change
-from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, link, make, refuse
+from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, keeps_name, link, make, refuse
 from tarsd.memory.schema import LOG_COLUMNS
 from tarsd.names import NodeId
 from tarsd.wire import encode
@@ -48,15 +49,24 @@ class Writer:
     """The only one that changes the log."""
 
     def __init__(
-        self, database: Database, node: NodeId, now_s: Callable[[], float], notify: Callable[[Change], None]
+        self,
+        database: Database,
+        node: NodeId,
+        now_s: Callable[[], float],
+        notify: Callable[[Change], None],
+        wrote: Callable[[Sequence[Record]], None] = lambda records: None,
+        forgotten: Callable[[Forgotten], None] = lambda forgotten: None,
     ) -> None:
         self.order = asyncio.Lock()
         self.origin = ""
         self.heads: dict[str, Head] = {}
+        self.removals = Removals()
+        self._forgotten = forgotten
         self._database = database
         self._node = node
         self._now_s = now_s
         self._notify = notify
+        self._wrote = wrote  # told of this node's own records once they are on disk
         self._clock = Clock()
         self._waits = 0  # how many records are in the waiting room
 
@@ -100,6 +110,7 @@ class Writer:
             results.append(record)
         if new:
             await self._commit(new)
+            self._wrote(new)
         return results
 
     def _make(self, before: Sequence[Record], kind: str, key: str, body: bytes) -> Record:
@@ -131,7 +142,27 @@ class Writer:
                 return [], 0
             self._clock.pass_by_force(latest)
             tombstone = self._make((), TOMBSTONE, key, encode(TombstoneBody(self._now_s())))
-            return [tombstone], await self._commit([tombstone])
+            erased = await self._commit([tombstone])
+            self._wrote([tombstone])
+            return [tombstone], erased
+
+    async def forget_all(
+        self, keys: Sequence[str], entries: Sequence[tuple[str, str, bytes]]
+    ) -> tuple[list[Record], int]:
+        """Write tombstones over keys, then entries that are to stay, all in one commit; return the records and how many
+        bodies were erased. Nothing needs to be known of a key: a peer may have what is not here yet."""
+        async with self.order:
+            async with self._database.reading():
+                latest = max([await ledger.latest_under(self._database, key) for key in keys], default=0)
+            self._clock.pass_by_force(latest)
+            new: list[Record] = []
+            for key in keys:
+                new.append(self._make(new, TOMBSTONE, key, encode(TombstoneBody(self._now_s()))))
+            for entry in entries:
+                new.append(self._make(new, *entry))
+            erased = await self._commit(new) if new else 0
+            self._wrote(new)
+            return new, erased
 
     # --- peers' records -----------------------------------------------------------------------------------------
 
@@ -176,6 +207,52 @@ class Writer:
                 total.refused.extend(linked.refused)
         return total
 
+    async def give_way(self, origin: str, last_common: int, theirs: bytes) -> int:
+        """Settle a fork of `origin` after `last_common`, where a peer goes on with the seal `theirs` (`log`, rule 7).
+
+        Returns how many records were given another name, 0 when ours keeps it. Who wrote the origin leaves it.
+        """
+        async with self.order:
+            async with self._database.reading():
+                branch = await forks.branch(self._database, origin, last_common)
+                common = await ledger.seals(self._database, origin, [last_common])
+            if not branch or branch[0].seq != last_common + 1 or branch[0].sha == theirs:
+                return 0
+            stays = keeps_name(branch[0].sha, theirs)
+            await self._part(origin, branch, theirs, stays=stays)
+            if stays:
+                return 0
+            self.heads.pop(origin, None)
+            if last_common:
+                self.heads[origin] = Head(last_common, common[last_common])
+            return len(branch)
+
+    async def _part(self, origin: str, branch: Sequence[Record], theirs: bytes, *, stays: bool) -> None:
+        """Write down that two branches part, and move ours when it does not stay."""
+        before, moved, shown = self.origin, forks.Moved([], [], {}), Shown([], [])
+        seq, lost = branch[0].seq, theirs if stays else branch[0].sha
+        try:
+            async with self._database.writing():
+                note = Refusal(origin, seq, lost, "two branches of one origin: a cloned or restored node")
+                # A refusal of the same record, before it was known why, makes room for the reason.
+                await self._database.run(
+                    "DELETE FROM quarantine WHERE (origin, seq, sha) = (?, ?, ?)", (origin, seq, lost)
+                )
+                await ledger.quarantine(self._database, [note], self._now_s())
+                if not stays:
+                    moved = await forks.move(self._database, branch, self.heads)
+                    await self._database.run("DELETE FROM waiting WHERE origin = ?", (origin,))
+                    shown = await derive.refresh(self._database, {each.key for each in branch})
+                    self._waits = int(await self._database.value("SELECT COUNT(*) FROM waiting"))
+                if origin == self.origin:
+                    await self._new_origin()
+        except BaseException:
+            self.origin = before
+            raise
+        self.heads |= moved.heads
+        if shown.added or shown.removed:
+            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+
     # --- both ---------------------------------------------------------------------------------------------------
 
     async def _commit(
@@ -189,7 +266,7 @@ class Writer:
                 if linked is not None:
                     waits = await self._settle(linked)
                 if written.erased:
-                    await set_meta(self._database, SCRUB_DUE, "1")
+                    await set_meta(self._database, SCRUB_DUE, secrets.token_hex(8))
                 if new_origin:
                     await self._new_origin()
                 shown = await derive.refresh(self._database, written.keys)
@@ -203,7 +280,14 @@ class Writer:
             )
         if shown.added or shown.removed:
             self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+        self._tell_forgotten(records, written, shown)
         return written.erased
+
+    def _tell_forgotten(self, records: Sequence[Record], written: ledger.Written, shown: derive.Shown) -> None:
+        receipts = tuple(record.key.partition("/")[2] for record in records if record.kind == RECEIPT)
+        if written.graves or receipts:
+            self.removals.add(written.graves, shown.hidden)
+            self._forgotten(Forgotten(tuple(written.graves), tuple(written.texts), receipts))
 
     async def _settle(self, linked: Linked) -> int:
         """Write down what waits and what was refused; return how many records wait now."""

@@ -17,6 +17,7 @@ from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
 from tarsd.identity import Identity
 from tarsd.memory.bodies import DiaryChange
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.store import Store
 from tarsd.names import Capability
 from tarsd.rpc import Handler
@@ -130,6 +131,13 @@ class Role:
     def nightly(self) -> Mapping[str, NightlyPart]:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
         return {}
+
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what was forgotten, as far as the role holds it outside the records; again is allowed.
+
+        Returns when it is gone, RAM and files alike, within a few seconds; with a `problem` it is asked again.
+        """
+        return LetGo()
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""

@@ -166,3 +166,21 @@ class TestTheBook:
         book = TokenBook(path)
         assert book.find("tars_x", 0.0) is None
         assert book.problem == ""
+
+
+def test_a_file_from_before_persons_is_read_and_one_without_persons_is_read_by_older_versions(path):
+    _, token = tokens.minted("editor", [Scope.CHAT], 100.0)
+    tokens.add(path, token)
+    assert b"person" not in path.read_bytes()
+    assert tokens.read(path)[0].person == ""
+
+
+def test_the_person_of_a_token_is_kept_in_one_form(path):
+    tokens.add(path, tokens.minted("phone", [Scope.CHAT], 100.0, person="  Begon\u0303a  ")[1])
+    assert tokens.read(path)[0].person == "bego\u00f1a"
+
+
+@pytest.mark.parametrize("name", ["..", "-ana", "a/b", "ana\n\x00", "x" * 65, "_"])
+def test_what_is_no_name_of_a_person_is_refused_by_its_field(name):
+    with pytest.raises(InvalidInput, match=r"^person: "):
+        tokens.minted("phone", [Scope.CHAT], 100.0, person=name)

@@ -40,7 +40,7 @@ async def test_list_shows_names_and_limits_but_no_secret(tarsd, config):
     secret = (await tarsd("--config", str(config), *ADD)).out.strip()
     ended = await tarsd("--config", str(config), "token", "list")
     row = next(line for line in ended.out.splitlines() if line.startswith("ana"))
-    assert row.split()[:4] == ["ana", "chat,documents", "60/m", "50000/h"]
+    assert row.split()[:5] == ["ana", "-", "chat,documents", "60/m", "50000/h"]
     told = json.loads((await tarsd("--config", str(config), "--json", "token", "list")).out)["tokens"]
     assert told[0]["scopes"] == ["chat", "documents"]
     assert secret not in ended.out + str(told)
@@ -90,3 +90,15 @@ def test_both_languages_say_the_same_things():
         assert english
         assert spanish
         assert english.count("{") == spanish.count("{")
+
+
+async def test_a_token_of_a_person_says_whom_it_speaks_for(tarsd, config, tmp_path):
+    ended = await tarsd("--config", str(config), "token", "add", "phone", "--scope", "memory:read", "--person", "Ana")
+    assert "It speaks for ana" in ended.err
+    assert tokens.read(tmp_path / tokens.FILE)[0].person == "ana"
+    listed = (await tarsd("--config", str(config), "--lang", "es", "token", "list")).out.splitlines()
+    assert listed[0].split()[:2] == ["nombre", "persona"]
+    assert listed[1].split()[:3] == ["phone", "ana", "memory:read"]
+    wrong = await tarsd("--config", str(config), "token", "add", "x", "--scope", "chat", "--person", "../ana")
+    assert wrong.code == 1
+    assert "person: '../ana' is no name of a person" in wrong.err
