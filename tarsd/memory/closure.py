@@ -60,19 +60,15 @@ def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[
     known = {key_of(body): body for body in remembered}
     gone = _linked(known, _first(target, known))
     told = Facts([known[key].text for key in sorted(gone) if key in known] + list(target.passages))
-    rewritten: dict[str, SummaryBody] = {}
-    grown = True
-    while grown:  # a summary that falls takes along what was made from it
-        grown = False
-        for key, body in known.items():
-            if key in gone or not isinstance(body, SummaryBody):
-                continue
-            rest = _rest(body, gone, target, told, may_see(body))
-            if rest is None:
-                gone, grown = _linked(known, gone | {key}), True
-            elif rest != rewritten.get(key, body):
-                rewritten[key] = rest
-    return Closure(sorted(gone), {key: body for key, body in rewritten.items() if key not in gone})
+    summaries = {key: body for key, body in known.items() if isinstance(body, SummaryBody)}
+    untold = {key: _untold(body, told) for key, body in summaries.items() if may_see(body) or _leans(body, target)}
+    while True:  # a summary that falls takes along what was made from it
+        left = {key: body for key, body in summaries.items() if key not in gone}
+        rests = {key: _rest(body, untold.get(key, body), told, gone, target) for key, body in left.items()}
+        fallen = {key for key, rest in rests.items() if rest is None}
+        if not fallen:
+            return Closure(sorted(gone), {key: rest for key, rest in rests.items() if rest and rest != left[key]})
+        gone = _linked(known, gone | fallen)
 
 
 def _first(target: Target, known: Mapping[str, Remembered]) -> set[str]:
@@ -124,20 +120,33 @@ def _only(sources: Sequence[Source], which: Callable[[Source], bool]) -> bool:
     return bool(sources) and all(which(source) for source in sources)
 
 
-def _rest(body: SummaryBody, gone: Collection[str], target: Target, told: Facts, is_seen: bool) -> SummaryBody | None:
-    """Return what a summary is without what is forgotten, itself where nothing is, None where nothing is left."""
-    is_linked = _names(body.sources, gone) or (bool(target.file) and target.file in body.documents)
-    if not is_linked and not is_seen:
-        return body
+def _leans(body: SummaryBody, target: Target) -> bool:
+    return bool(target.file) and target.file in body.documents
+
+
+def _untold(body: SummaryBody, told: Facts) -> SummaryBody | None:
+    """Return a summary without the sentences that tell it, itself where none does, None where nothing is left."""
     text = without(body.text, told)
-    if not text or told.tells(body.title) or _only(body.sources, lambda source: _has_nothing_else(source, gone)):
+    if not text or told.tells(body.title):
         return None
-    if text != body.text:  # nobody knows of which sentence a date or a tag was
-        left = text.casefold()
-        kept = [[word for word in of if word.casefold() in left] for of in (body.tags, body.keywords)]
-        body = replace(body, text=text, tags=kept[0], keywords=kept[1], dates=[])
+    if text == body.text:
+        return body
+    left = text.casefold()  # nobody knows of which sentence a date or a tag was
+    tags, keywords = ([word for word in of if word.casefold() in left] for of in (body.tags, body.keywords))
+    return replace(body, text=text, tags=tags, keywords=keywords, dates=[])
+
+
+def _rest(
+    body: SummaryBody, untold: SummaryBody | None, told: Facts, gone: Collection[str], target: Target
+) -> SummaryBody | None:
+    """Return what a summary goes on as, itself where it names nothing that is forgotten (rule 4)."""
+    if not _names(body.sources, gone) and not _leans(body, target):
+        return untold
+    untold = _untold(body, told) if untold is body else untold  # a link reaches what may not be seen
+    if untold is None or _only(body.sources, lambda source: _has_nothing_else(source, gone)):
+        return None
     return replace(
-        body,
+        untold,
         documents=[file for file in body.documents if file != target.file],
         sources=[_trimmed(source, gone) for source in body.sources if not _has_nothing_else(source, gone)],
     )

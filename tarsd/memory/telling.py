@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -34,9 +35,12 @@ class Facts:
         found = [sentence for text in texts for sentence in sentences(text)][:_MAX_FACTS]
         self._facts = list(dict.fromkeys(fact for sentence in found if (fact := _said(sentence)).stems))
         self._codes = frozenset(code for sentence in found for code in codes_of(sentence))
+        common = Counter(stem for fact in self._facts for stem in fact.stems)
         self._by_word: dict[str, list[_Said]] = {}
         for fact in self._facts:
-            for word in fact.stems:
+            # Who holds most of its words holds one of these: they are more than what may be missing.
+            rarest = sorted(fact.stems, key=lambda stem: (common[stem], stem))[: int((1 - MOST) * len(fact.stems)) + 1]
+            for word in rarest:
                 self._by_word.setdefault(word, []).append(fact)
 
     def __bool__(self) -> bool:
@@ -44,13 +48,24 @@ class Facts:
 
     def tells(self, sentence: str) -> bool:
         """Say whether a sentence tells one of the facts."""
-        held = _said(sentence)
-        near = {fact for word in held.stems for fact in self._by_word.get(word, ())}
-        return any(_is_told(fact, held) for fact in near) or not self._codes.isdisjoint(codes_of(sentence))
+        if self._codes and not self._codes.isdisjoint(codes_of(sentence)):
+            return True
+        stems = _stems(sentence) if self._facts else frozenset()
+        near = {fact for word in stems for fact in self._by_word.get(word, ())}
+        near = {fact for fact in near if _is_most(fact.stems, stems)}
+        return bool(near) and _is_any_told(near, _said(sentence))
+
+    def may_be_told(self, text: str) -> bool:
+        """Say whether a text of many sentences may tell one of the facts: quick, and never wrongly no."""
+        if self._codes and not self._codes.isdisjoint(codes_of(text)):
+            return True
+        return bool(self._facts) and not _stems(text).isdisjoint(self._by_word)
 
 
 def without(text: str, facts: Facts) -> str:
     """Return a text without the sentences that tell one of the facts; itself where none does."""
+    if not facts.may_be_told(text):
+        return text
     found = sentences(text)
     kept = [sentence for sentence in found if not facts.tells(sentence)]
     if len(kept) == len(found):
@@ -77,15 +92,18 @@ def _said(sentence: str) -> _Said:
     return _Said(_stems(sentence), marks - numbers, numbers)
 
 
-def _is_told(fact: _Said, held: _Said) -> bool:
-    shared = len(fact.stems & held.stems)
-    if shared < MOST * len(fact.stems) or (shared < LEAST_WORDS and held.stems != fact.stems):
-        return False
-    is_another = (
-        bool(mine - held.stems) and bool(theirs - fact.stems)
-        for mine, theirs in ((fact.names, held.names), (fact.numbers, held.numbers))
-    )
-    return not any(is_another)
+def _is_most(fact: frozenset[str], held: frozenset[str]) -> bool:
+    shared = len(fact & held)
+    return shared >= MOST * len(fact) and (shared >= LEAST_WORDS or held == fact)
+
+
+def _is_any_told(facts: Iterable[_Said], held: _Said) -> bool:
+    return any(not _is_another(fact, held) for fact in facts)
+
+
+def _is_another(fact: _Said, held: _Said) -> bool:
+    pairs = (fact.names, held.names), (fact.numbers, held.numbers)
+    return any(mine - held.stems and theirs - fact.stems for mine, theirs in pairs)
 
 
 def _stems(sentence: str) -> frozenset[str]:

@@ -35,7 +35,7 @@ from tarsd.errors import TarsdError
 from tarsd.memory import summaries
 from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
 from tarsd.memory.forgetting import Forgotten, is_conversation_in
-from tarsd.memory.lately import LatelyForgotten
+from tarsd.memory.lately import Cleaner, LatelyForgotten
 from tarsd.names import Capability, ConversationId, NodeId, TraceId
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -60,7 +60,7 @@ class Folding:
         self._summarize = summarize
         self._synthesis = Synthesis(services)
         self._conversations = Conversations(limit, on_ended=self._ended)
-        self._lately = LatelyForgotten(self._conversations)
+        self._lately = LatelyForgotten()
         self._folding = asyncio.Lock()
         self._waiting = 0
         self._dropped: set[str] = set()
@@ -96,7 +96,16 @@ class Folding:
         """Let go of what the conversations tell of it (rule 5); return how many were dropped or lost a sentence."""
         if self._waiting or self._folding.locked():
             self._dropped |= set(forgotten.graves)
-        return self._lately.let_go(forgotten)
+        cleaner, changed = Cleaner(forgotten), 0
+        self._lately.add(cleaner.facts)
+        for conversation, kept in self._conversations.list():
+            cleaned = cleaner.clean(conversation, kept)
+            if cleaned is None:
+                changed += self._conversations.forget(conversation, kept.person)
+            elif cleaned is not kept:
+                self._conversations.rewrite(conversation, cleaned)
+                changed += 1
+        return changed
 
     async def write_ended(self) -> None:
         """Write down those that have ended or grew long."""
@@ -200,6 +209,7 @@ class Folding:
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:
+            kept = msgspec.structs.replace(kept, summary=self._lately.without(kept.summary))
             if await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:
