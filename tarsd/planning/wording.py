@@ -6,7 +6,8 @@ Rules
 2. Words that say little (`wording_lists.LIGHT`) are left out; negations, places and orders in time never are.
 3. A word with a capital in the middle of a sentence is a name, and so may be the first one: names have no stems and
    no typing mistakes. What holds letters and digits together, or signs, is a code and is taken to the letter.
-4. In Spanish a last o, a or e tells persons apart ("vecino", "vecina"; "vivo", "vive") that share a stem.
+4. A long text is one token: the same to the letter or another one.
+5. In Spanish a last o, a or e tells persons apart ("vecino", "vecina"; "vivo", "vive") that share a stem.
 """
 
 from __future__ import annotations
@@ -106,10 +107,11 @@ _MAY_IS_A_MONTH = re.compile(
 
 
 PHONE_DIGITS = 9
+MAX_CHARS = 2000  # a longer text is the same only to the letter: reading it would keep the loop from people
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A word of content. `canon` stands for it; `ending` tells persons apart (rule 4)."""
+    """A word of content. `canon` stands for it; `ending` tells persons apart (rule 5)."""
 
     canon: str
     plain: str
@@ -131,6 +133,9 @@ class Wording(msgspec.Struct, frozen=True):
 
 def read(text: str, language: str = "") -> Wording:
     """Return what a text says; `language`: ISO 639-1, "" = its words are taken without their stems."""
+    if len(text) > MAX_CHARS:
+        whole = " ".join(text.split())
+        return Wording((Token(whole, whole, "code"),))
     stripped = _LEAD.sub("", unicodedata.normalize("NFC", text.strip()), count=1) or text
     codes, without = _take_codes(stripped)
     names = _names(without)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tarsd import calls, routing
-from tarsd.calls import SummarizeRequest
+from tarsd.calls import SearchMemoriesRequest, SummarizeRequest
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Load, Member
 from tarsd.memory.bodies import MEMORY, SUMMARY, DiaryChange, MemoryBody, SummaryBody
@@ -100,13 +100,11 @@ class Compacting:
         """Return keys of memories that resemble one (rule 2)."""
         words = await self._store.search_memories_by_keywords(body.text, NEIGHBOURS, body.language)
         found = [key for key, _ in words]
-        search, request_of = getattr(calls, "SEARCH_MEMORIES", None), getattr(calls, "SearchMemoriesRequest", None)
-        if search is not None and request_of is not None:
-            request = request_of(body.text, NEIGHBOURS, body.language)
-            try:
-                found += [key for key, _ in (await self._services.dispatch.one(search, request)).found]
-            except TarsdError as error:
-                log.debug("duplicates are sought by words alone: %s", type(error).__name__)
+        request = SearchMemoriesRequest(body.text, NEIGHBOURS, body.language)
+        try:
+            found += [key for key, _ in (await self._services.dispatch.one(calls.SEARCH_MEMORIES, request)).found]
+        except TarsdError as error:
+            log.debug("duplicates are sought by words alone: %s", type(error).__name__)
         return [key for key in dict.fromkeys(found) if key.startswith("memory/")]
 
     async def _write(self, night: Night, merges: Sequence[Merge]) -> None:

@@ -81,7 +81,7 @@ async def _mend(services: Services, origin: str, seq: int) -> bool:
     for member in _peers(services):
         try:
             item = await services.dispatch.one(
-                calls.RECORDS, RecordsRequest(have, 1), only=member.node, deadline_s=ASK_S
+                calls.RECORDS, RecordsRequest(have, 1, only=origin), only=member.node, deadline_s=ASK_S
             )
             if await services.store.mend(item.records):
                 return True

@@ -199,3 +199,12 @@ def test_a_typing_mistake_is_told_from_another_word(one: str, other: str, answer
 
 def test_a_name_is_never_mistyped() -> None:
     assert not same("The keys are with Cristina", "The keys are with Christina")
+
+
+def test_a_long_text_is_the_same_only_to_the_letter() -> None:
+    long = " ".join(f"word{number} stays" for number in range(400))
+    assert same(long, long)
+    assert not same(long, long.replace("word77 ", "word78 "))
+    middle = " ".join("same again and again over" for _ in range(60))
+    assert same(middle, middle)
+    assert not same(middle, "over " + middle.removesuffix(" over"))

@@ -11,6 +11,7 @@ import pytest
 from tarsd import calls
 from tarsd.calls import SummarizeItem, UndoItem, UndoRequest, Who
 from tarsd.errors import NotAllowed, NotFound
+from tarsd.gossip.member import Load
 from tarsd.memory.bodies import DiaryChange, MemoryBody, ProjectBody, SummaryBody
 from tarsd.memory.recollections import EVERYTHING, Filter
 from tarsd.memory.store import Store
@@ -317,3 +318,17 @@ async def test_many_changes_are_several_entries(store: Store) -> None:
         await journal.intend(ENTRY, "compact_memory", 1.0, [DiaryChange(key, "r:1", "r:2") for key in keys])
     await journal.close(ENTRY, "compact_memory", 1.0, 2.0, "much", ok=True)
     assert {entry.id: len(entry.changes) for entry in await store.diary(5)} == {ENTRY: 400, f"{ENTRY}-2": 200}
+
+
+def test_people_are_busy_here_or_at_all_who_could_write() -> None:
+    asked, idle = Load(queued=1), Load()
+    writer = {calls.SUMMARIZE.name: {}}
+    me = member("m", is_self=True, load=idle)
+    one_writer, other_writer = (member(name, capabilities=writer, load=asked) for name in "pq")
+    free_writer = member("r", capabilities=writer, load=idle)
+    bystander = member("s", load=asked)
+    assert not compacting.are_people_busy([me, bystander])
+    assert compacting.are_people_busy([member("m", is_self=True, load=Load(running=1)), free_writer])
+    assert compacting.are_people_busy([me, one_writer, other_writer])
+    assert not compacting.are_people_busy([me, one_writer, free_writer])
+    assert not compacting.are_people_busy([member("m", is_self=True, load=None)])

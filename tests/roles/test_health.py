@@ -38,7 +38,7 @@ class Peer:
         self, addresses: Any, expected: Any, spec: Any, request: Any, headers: Any, upload: Any = None
     ) -> Any:
         if spec is calls.RECORDS:
-            yield RecordsItem(await self._store.records_since(request.have, request.limit))
+            yield RecordsItem(await self._store.records_since(request.have, request.limit, only=request.only))
         else:
             parts = {health.CLOCK: time.time() + self._clock_off_s}
             yield StatusItem(self.member.node, NodeName("p"), "1", [], 1.0, True, [], parts)
