@@ -217,5 +217,7 @@ def _newness(text: str) -> float:
 
 def _ended(text: str) -> str:
     text = text.strip().rstrip(",;:").strip()
-    text = text[:1].upper() + text[1:]
+    large = text[:1].upper() + text[1:]
+    if facts_in(large).keys == facts_in(text).keys:  # before a name it would become a part of that name
+        text = large
     return text if text.endswith(_END) else f"{text}."

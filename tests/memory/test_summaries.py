@@ -139,3 +139,7 @@ def test_no_text_makes_it_slow(unit: str) -> None:
     began = time.process_time()
     fold(Exchange("", text, text[:2_000]), "")
     assert time.process_time() - began < 2.0
+
+
+def test_the_capital_at_the_beginning_makes_no_name_longer() -> None:
+    assert fold(Exchange("", "", "Ana Ruiz."), "casa Ana Ruiz.") == "casa Ana Ruiz."
