@@ -46,10 +46,12 @@ class QueryCache(Generic[ValueT]):
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
-    def clear(self) -> None:
-        """Forget all answers; to be called at every write."""
+    def clear(self) -> int:
+        """Forget all answers, and return how many; to be called at every write."""
         self._generation += 1
+        cleared = len(self._kept)
         self._kept.clear()
+        return cleared
 
     def hit_rate(self) -> float:
         """Return the share of questions that were answered from here, 0 when none was asked."""

@@ -17,7 +17,7 @@ import msgspec
 
 from tarsd.calls import Passage
 from tarsd.errors import InvalidInput
-from tarsd.memory import stemming
+from tarsd.memory import bodies, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.database import Database, Row, uninterrupted
 from tarsd.names import RecordId
@@ -103,6 +103,26 @@ class Library:
     async def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
         return int((await self._rows(sql, parameters))[0][0])
 
+    async def bodies_below(self, key: str) -> list[bodies.Body]:
+        """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
+        found: list[bodies.Body] = []
+        after = f"{key}/"
+        while True:
+            rows = await self._rows(
+                """SELECT visible.key, kind, body FROM visible JOIN log USING (id)
+                   WHERE visible.key > ?1 AND visible.key < ?2 || '0' ORDER BY visible.key LIMIT ?3""",
+                (after, key, _BATCH),
+            )
+            if not rows:
+                return found
+            found += [body for row in rows if (body := bodies.read(row[1], row[0], row[2])) is not None]
+            after = rows[-1][0]
+
+    async def body_of(self, key: str) -> bodies.Body | None:
+        """Return what is visible at a key, None where nothing is."""
+        rows = await self._rows("SELECT kind, body FROM visible JOIN log USING (id) WHERE visible.key = ?", (key,))
+        return bodies.read(rows[0][0], key, rows[0][1]) if rows else None
+
     # --- documents --------------------------------------------------------------------------------------------
 
     async def documents(self) -> list[DocumentEntry]:
@@ -118,6 +138,11 @@ class Library:
     async def has_document(self, sha256: str) -> bool:
         """Say whether the document is here."""
         return bool(await self._rows("SELECT 1 FROM documents WHERE sha256 = ?", (sha256,)))
+
+    async def texts_of(self, sha256: str) -> list[str]:
+        """Return the texts of a document's passages, in the order of their keys."""
+        found = await self._rows("SELECT body FROM passages JOIN log USING (id) WHERE document = ?", (sha256,))
+        return [decode(body, PassageBody).text for (body,) in found]
 
     async def document_count(self) -> int:
         """Return how many documents there are."""

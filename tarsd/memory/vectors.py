@@ -91,8 +91,7 @@ class VectorIndex:
         await self.stop()
         self._model = model
         self._reason = "it is being loaded"
-        name = hashlib.sha256(model.encode()).hexdigest()[:16]
-        worker = self._make_worker(VectorSettings(str(self._folder / f"{name}.vectors"), model, dimension))
+        worker = self._make_worker(VectorSettings(str(self._folder / _file_name(model)), model, dimension))
         await worker.start()
         self._worker = worker
         self._unsubscribe = self._store.subscribe(self._changed)
@@ -118,6 +117,29 @@ class VectorIndex:
         """Wait until all that the store had committed is in the index; give it a deadline of your own."""
         self._notice_loss()
         await self._settled.wait()
+
+    async def let_go(self, within_s: float) -> None:
+        """Return when no vector of what is gone from the store is left in the file, or the file itself is gone.
+
+        Where the index cannot catch up in time its file is deleted: it is filled again from the store.
+        """
+        self._notice_loss()
+        if self._pid is not None:
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._settled.wait()
+                return
+            except TimeoutError:
+                _log.debug("the vector index is busy: its file is deleted")
+        await asyncio.to_thread(self._delete_file)
+
+    def holds(self, file: Path) -> bool:
+        """Say whether a file is this index's own, and sees to what is forgotten by itself."""
+        return bool(self._model) and file == self._folder / _file_name(self._model)
+
+    def _delete_file(self) -> None:
+        if self._model:
+            (self._folder / _file_name(self._model)).unlink(missing_ok=True)
 
     @property
     def worker(self) -> Worker | None:
@@ -275,6 +297,10 @@ class VectorIndex:
         except TarsdError as error:
             _log.debug("the vector index was not saved: %s", error)  # it is filled again at the next start
         self._unsaved = None
+
+
+def _file_name(model: str) -> str:
+    return f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.vectors"
 
 
 async def _ask(worker: Worker, method: str, request: object, deadline_s: float) -> list[bytes]:

@@ -36,10 +36,13 @@ from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory import fusion
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
 from tarsd.memory.cache import QueryCache
+from tarsd.memory.forgetting import Forgotten, LetGo, documents_of
+from tarsd.memory.forgetting_files import delete_files
+from tarsd.memory.library import Change
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
 from tarsd.planning.language import detect_language
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, Role, Services, WorkerView
+from tarsd.roles.base import Attributes, JobResult, Night, NightlyPart, Role, Services, WorkerView
 from tarsd.roles.embedding import Embedding
 from tarsd.rpc import CallContext, Handler
 
@@ -48,6 +51,7 @@ log = logging.getLogger(__name__)
 MAX_SEARCH_LIMIT = 100
 CANDIDATES = 4  # times the limit: what each way of searching brings to the fusion
 QUERY_EMBED_S = 3.0
+LET_GO_S = 3.0  # for the index to take out what was forgotten and save its file
 
 
 class Processing(Role):
@@ -63,6 +67,7 @@ class Processing(Role):
         self._index = VectorIndex(store, config.node.data_dir / "vectors")
         self._embedding = Embedding(store, self._engine, self._index, services.before_load)
         self._cache: QueryCache[SearchItem] = QueryCache()
+        self._cached_gone = 0  # cached answers that went with what they may have held, since that was last asked
         self._unsubscribe: Callable[[], None] = lambda: None
         self._jobs = IngestJobs(config.node.data_dir, config.documents, known=store.has_document, store=self._keep)
 
@@ -83,7 +88,7 @@ class Processing(Role):
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
-        self._unsubscribe = self._store.subscribe(lambda change: self._cache.clear())
+        self._unsubscribe = self._store.subscribe(self._drop_cached)
         await self._jobs.start()
         await self._embedding.start()
 
@@ -118,6 +123,19 @@ class Processing(Role):
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""
         return {"rebuild_embeddings": self._rebuild, "health_check": self._check_index}
+
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """See `Role`: cached answers, a document that waits to be read, the vectors' files."""
+        cached, self._cached_gone = self._cached_gone, 0
+        for sha256 in documents_of(forgotten):
+            await self._jobs.forget(sha256)
+        await self._index.let_go(LET_GO_S)
+        await asyncio.to_thread(delete_files, self._services.config.node.data_dir / "vectors", self._index.holds)
+        return LetGo(cached=cached)
+
+    def _drop_cached(self, change: Change) -> None:
+        cleared = self._cache.clear()
+        self._cached_gone += cleared if change.removed else 0
 
     async def _ingest(self, request: IngestRequest, context: CallContext) -> AsyncGenerator[IngestItem, None]:
         if context.upload is None:
@@ -218,18 +236,19 @@ class Processing(Role):
         except (Unavailable, DeadlineExceeded) as error:
             log.info("%d passages are embedded later: %s", len(records), error)
 
-    async def _rebuild(self) -> JobResult:
+    async def _rebuild(self, night: Night) -> JobResult:
         info = self._engine.info()
         if info is None:
             return JobResult(0, "the embedding model is not loaded", ok=False)
         counts = await self._store.counts()
         stale = [model for model in counts["vectors"] if model != info.model]
+        await night.step(night.cursor, "embeds what has no vectors")
         missing = await self._embedding.missing()
         for model in stale:
             await self._store.forget_model(model)
         return JobResult(missing + len(stale), f"{missing} passages embedded, {len(stale)} stale models dropped")
 
-    async def _check_index(self) -> JobResult:
+    async def _check_index(self, night: Night) -> JobResult:
         """Compare the index with the records, and fill it anew where they differ."""
         status, info = self._index.status(), self._engine.info()
         if info is None or not status.ready:
