@@ -1,7 +1,8 @@
 """Gives this node's new records to the others the moment they are on disk.
 
 Rules
-1. Each node that keeps records has a lane of its own: a slow one holds up nobody else.
+1. Each node that keeps records has a lane of its own: a slow one holds up nobody else. All get all records: a
+   household has a handful of nodes, and each of them must be able to go on alone.
 2. What is committed while a push is under way goes with the next one: at most `MAX_RECORDS`, `MAX_BATCH_BYTES`.
 3. A push goes on from what the other said last that it has. Where it lacks more than `FAR_RECORDS`, or cannot take
    what it was given, it is left to its own pulls, which bring the records of all origins.

@@ -10,6 +10,9 @@ from typing import Any
 from bench.cluster import JOIN_S, Plan, form, logs_in_notes
 from bench.memory_replication import WritingDaemon
 
+PATIENT_S = 8.0  # a busy machine must not turn a copy into a note
+PATIENT = f"[memory]\ncopies_wait_ms = {PATIENT_S * 1000:.0f}\n"
+
 
 async def same(*daemons: WritingDaemon) -> None:
     """Wait until all have the same records."""
@@ -26,7 +29,9 @@ async def standing(daemon: WritingDaemon) -> dict[str, Any]:
 
 
 async def test_a_death_a_return_and_a_new_pc(tmp_path: Path) -> None:
-    one, two, three = [WritingDaemon(Plan(f"pc{number}"), tmp_path / f"pc{number}") for number in (1, 2, 3)]
+    one, two, three = [
+        WritingDaemon(Plan(f"pc{number}", settings=PATIENT), tmp_path / f"pc{number}") for number in (1, 2, 3)
+    ]
     try:
         with logs_in_notes([one, two, three]):
             await form([one, two])
@@ -39,7 +44,7 @@ async def test_a_death_a_return_and_a_new_pc(tmp_path: Path) -> None:
             told = await one.do("write", count=20, prefix="alone")
             assert told["copies"] == [1] * 20
             assert all(told["degraded"])
-            assert max(told["took_s"]) < 1.0
+            assert max(told["took_s"]) < PATIENT_S  # its death was noticed, not waited out
             assert (await standing(one))["single"] == 20
             await two.start()
             await same(one, two)
