@@ -200,7 +200,7 @@ async def _measured(
     whole = [await _ms(search, query) for query in queries]
     cached = [await _ms(search, query) for query in queries[-100:]]
     embedded = [(await engine.embed([query], "query", 10)).vectors[0] for query in queries]
-    words = [await _ms(lambda query: store.search_memories_by_keywords(query, LIMIT, "en"), query) for query in queries]
+    words = [await _ms(lambda query: store.recollections_by_keywords(query, LIMIT, "en"), query) for query in queries]
     index = serving.chosen.index
     near = [await _ms(lambda vector: index.search_recollections(vector, LIMIT), vector) for vector in embedded]
     model = [await _ms(lambda query: engine.embed([query], "query", 10), query) for query in queries]

@@ -239,3 +239,23 @@ async def _save_until_lost(worker: Worker) -> None:
             async with aclosing(worker.call("save", b"", deadline_s=5)) as items:
                 async for _ in items:
                     pass
+
+
+async def test_what_is_put_while_the_index_is_filled_is_not_passed_over(store: Store, tmp_path: Path) -> None:
+    ids = await add_document(store, "boiler", [f"part {n}" for n in range(3)])
+    await store.put_vectors(MODEL, [(ids[0], AXES[0])])
+    index = VectorIndex(store, tmp_path)
+    reading = store.vector_ids
+
+    async def slow_ids(model: str) -> list[int]:
+        found = await reading(model)
+        await store.put_vectors(MODEL, [(ids[1], AXES[1])])  # after it was compared, before it is read
+        return found
+
+    store.vector_ids = slow_ids  # type: ignore[method-assign]
+    await index.start(MODEL, 3)
+    try:
+        await settled(index)
+        assert await found(index, AXES[0]) == {ids[0], ids[1]}
+    finally:
+        await index.stop()
