@@ -20,7 +20,7 @@ from tarsd.memory import bodies, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.database import Row
 from tarsd.memory.vector_table import Change as Change
-from tarsd.memory.vector_table import VectorTable, json_list, split
+from tarsd.memory.vector_table import Recollection, VectorTable, json_list, split
 from tarsd.memory.vector_table import record_id as record_id
 from tarsd.names import RecordId
 from tarsd.wire import decode
@@ -162,6 +162,36 @@ class Library(VectorTable):
                JOIN summaries ON summaries.id = keywords.rowid JOIN log ON log.id = summaries.id""",
         )
         return [(decode(body, SummaryBody), score) for body, score in found]
+
+    async def recollections_by_keywords(self, query: str, limit: int, language: str = "") -> list[Recollection]:
+        """Return current memories and summaries that share words with the query, whoever may see them, best first.
+
+        One pass over the keyword index: the rank, which costs most, is reckoned for what is current only.
+        """
+        terms = stemming.query_terms(query, language, await self._recollected_languages())
+        if not terms:
+            return []
+        match = " OR ".join(f'"{term}"' for term in terms)  # as in `_keywords`
+        found = await self._rows(
+            """SELECT log.key, score, COALESCE(memories.language, summaries.language)
+               FROM (SELECT rowid AS id, -bm25(keywords) AS score FROM keywords WHERE keywords MATCH ?1 AND (
+                       EXISTS (SELECT 1 FROM memories WHERE memories.id = keywords.rowid AND is_current) OR
+                       EXISTS (SELECT 1 FROM summaries WHERE summaries.id = keywords.rowid AND is_current))
+                     ORDER BY score DESC LIMIT ?2) AS best
+               JOIN log USING (id) LEFT JOIN memories USING (id) LEFT JOIN summaries USING (id)""",
+            (match, 4 * limit),
+        )
+        scored = [(score * (SAME_LANGUAGE if own == language else 1.0), key, own) for key, score, own in found]
+        return [Recollection(key, own) for _, key, own in sorted(scored, key=lambda each: -each[0])[:limit]]
+
+    async def _recollected_languages(self) -> list[str]:
+        found = await self._rows(
+            """WITH RECURSIVE one (language) AS (SELECT MIN(language) FROM memories UNION ALL
+                 SELECT (SELECT MIN(language) FROM memories WHERE language > one.language) FROM one
+                 WHERE one.language IS NOT NULL)
+               SELECT language FROM one WHERE language IS NOT NULL UNION SELECT language FROM summaries"""
+        )
+        return [language for (language,) in found]
 
     async def _keywords(self, query: str, limit: int, language: str, select: str) -> list[tuple[Any, float]]:
         terms = stemming.query_terms(query, language, await self.languages())

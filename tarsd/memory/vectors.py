@@ -312,7 +312,8 @@ class VectorIndex:
                 chosen = [pair for pair in batch.vectors if only is None or pair[0] in only]
                 await self._put(worker, chosen)
                 added += len(chosen)
-                self._after = max(self._after, batch.last)
+                if only is None:  # else what was put meanwhile, and is not of `only`, would be passed over for good
+                    self._after = max(self._after, batch.last)
         return added
 
     async def _put(self, worker: Worker, pairs: list[tuple[int, bytes]]) -> None:

@@ -40,6 +40,9 @@ class Embedding:
         self._serving = serving
         self._from = 0  # local ids up to this one are embedded
         self.writing = asyncio.Lock()  # held by who writes passages and embeds them, so that it is not done twice
+        self._pass = (
+            asyncio.Lock()
+        )  # one looks for what is missing at a time, so that who is told "nothing" may trust it
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -78,12 +81,13 @@ class Embedding:
 
         It goes on where it was whole the last time; with `everywhere` it looks at all.
         """
-        after, self._from = (0 if everywhere else self._from), _END
-        try:
-            return await self._missing_after(after)
-        except BaseException:
-            self._from = min(self._from, after)
-            raise
+        async with self._pass:
+            after, self._from = (0 if everywhere else self._from), _END
+            try:
+                return await self._missing_after(after)
+            except BaseException:
+                self._from = min(self._from, after)
+                raise
 
     async def _missing_after(self, after: int) -> int:
         done, chosen = 0, self._serving.chosen

@@ -108,9 +108,9 @@ class Searching:
             yield kept
             return
         generation = self._cache.generation
-        keywords = asyncio.create_task(self._store.search_memories_by_keywords(request.query, request.limit, language))
+        keywords = asyncio.create_task(self._store.recollections_by_keywords(request.query, request.limit, language))
         near, degraded = await self._recollections(request.query, request.limit, context.headers.deadline_s)
-        by_words = [RecordId(each) for each, _ in await keywords]
+        by_words = [RecordId(each.key) for each in await keywords]
         model = fusion.languages_of(self._serving.model())
         languages = await self._store.languages_of({*by_words, *near})
         ranked = fusion.fuse(by_words, near, question=language, languages=languages, model=model)
