@@ -150,7 +150,7 @@ async def bundled_model(folder: Path) -> AsyncGenerator[Write, None]:
     )
     identity = init_cluster(folder, "bench")
     store = await Store.open(folder / "memory.db", identity.node_id)
-    client = RpcClient(identity)
+    client = RpcClient(identity, silence_s=config.network.silence_s)
     role = Cognitive(Services(config, identity, store, Dispatch(_Nobody(), client, {}), lambda: ()))
 
     async def write(text: str) -> SummarizeItem:

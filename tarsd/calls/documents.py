@@ -70,6 +70,21 @@ class SearchItem(msgspec.Struct, frozen=True):
     degraded: str = ""
 
 
+class SearchMemoriesRequest(msgspec.Struct, frozen=True):
+    """Ask for the current memories and summaries that serve a question best, whoever may see them."""
+
+    query: str
+    limit: int = 20
+    language: str = ""  # ISO 639-1 of the query where known
+
+
+class SearchMemoriesItem(msgspec.Struct, frozen=True):
+    """Keys with their fused scores, best first; `degraded` says what could not be used."""
+
+    found: list[tuple[str, float]]
+    degraded: str = ""
+
+
 class IngestRequest(msgspec.Struct, frozen=True):
     """Take in a document whose bytes follow as an upload; `size_bytes` and `sha256` are checked against them."""
 
@@ -102,5 +117,8 @@ class JobsRequest(msgspec.Struct, frozen=True):
 
 EMBED = CallSpec(Capability("embed"), EmbedRequest, EmbedItem, deadline_s=60, hedge=True)
 SEARCH = CallSpec(Capability("search"), SearchRequest, SearchItem, deadline_s=10, hedge=True)
+SEARCH_MEMORIES = CallSpec(
+    Capability("search_memories"), SearchMemoriesRequest, SearchMemoriesItem, deadline_s=10, hedge=True
+)
 INGEST = CallSpec(Capability("ingest"), IngestRequest, IngestItem, deadline_s=24 * 3600, uploads=True)
 JOBS = CallSpec(Capability("jobs"), JobsRequest, IngestItem, deadline_s=24 * 3600)

@@ -8,8 +8,7 @@ Rules
 4. A holder that is lost in the middle is followed: the exchange is told again, to whoever is the holder then, for
    `PATIENCE_S`. It counts once.
 5. More than `MAX_TASKS` exchanges that wait are too many: memory must not grow with a dead holder.
-6. What is dropped is kept nowhere here, and nothing that is on its way brings it back.
-7. What is forgotten goes from the states too: the holder has cleaned its own, and a seed must not bring it back.
+6. What is forgotten is kept nowhere here, and nothing that is on its way brings it back.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tarsd import calls, routing
-from tarsd.calls import PrepareItem, RecallItem, RememberItem, RememberRequest, Who
+from tarsd.calls import PrepareItem, RecallItem, RememberItem, RememberRequest
 from tarsd.dispatch import Dispatch
 from tarsd.errors import DeadlineExceeded, TarsdError, Unavailable
 from tarsd.gossip.member import Member
 from tarsd.host.events import Question
-from tarsd.memory.forgetting import Forgotten, conversations_of
-from tarsd.memory.lately import Cleaner
+from tarsd.memory.forgetting import Forgotten, is_conversation_in
+from tarsd.memory.lately import cleaned
 from tarsd.names import ConversationId, NodeId
 
 log = logging.getLogger(__name__)
@@ -77,33 +76,21 @@ class Remembering:
         self._tasks[task] = _key(question)
         task.add_done_callback(self._tasks.pop)
 
-    def drop(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation (rule 6), this person's or for None and an administrator whosever; was it here?"""
-        person = None if who is None or who.sees_all else who.person
-
-        def is_meant(key: Key) -> bool:
-            return key[1] == conversation and person in (None, key[0])
-
-        for task, key in self._tasks.items():
-            if is_meant(key):
-                task.cancel()
-        found = [key for key in self._states if is_meant(key)]
-        for key in found:
-            del self._states[key]
-        return bool(found)
-
     def let_go(self, forgotten: Forgotten) -> int:
-        """Let go of what was forgotten (rule 7); return how many conversations told it."""
-        cleaner, changed = Cleaner(forgotten), 0
-        for conversation in conversations_of(forgotten):
-            self.drop(conversation, None)
-        for (person, conversation), state in tuple(self._states.items()):
-            cleaned = cleaner.clean(conversation, state)
-            if cleaned is None:
-                del self._states[person, conversation]
+        """Let go of what the kept states tell of it (rule 6); return how many were dropped or lost a sentence."""
+        for task, key in self._tasks.items():
+            if is_conversation_in(forgotten.graves, key[1], key[0]):
+                task.cancel()
+        changed = 0
+        for key, state in list(self._states.items()):
+            summary = cleaned(key[1], state, forgotten)
+            if summary == state.summary:
+                continue
+            changed += 1
+            if summary:
+                self._states[key] = msgspec.structs.replace(state, summary=summary)
             else:
-                self._states[person, conversation] = cleaned
-            changed += cleaned is not state
+                del self._states[key]
         return changed
 
     async def _remember(self, question: Question, told: RememberRequest) -> None:

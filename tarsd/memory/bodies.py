@@ -243,9 +243,9 @@ def diary_key(identity: str) -> str:
     return f"diary/{identity}"
 
 
-def conversation_key(identity: str) -> str:
-    """Return the key at which a conversation is forgotten: only tombstones lie there, conversations are no records."""
-    return f"conversation/{identity}"
+def conversation_key(identity: str, person: str | None = None) -> str:
+    """Return the key at which a conversation is forgotten, a person's or (None) whosever; only tombstones lie there."""
+    return f"conversation/{identity}" if person is None else f"conversation/{identity}/{person or '-'}"
 
 
 def receipt_key(identity: str) -> str:

@@ -38,6 +38,7 @@ class Target(msgspec.Struct, frozen=True):
 
     key: str = ""
     conversation: str = ""
+    person: str | None = None  # whose conversation; None = whosever
     file: str = ""
     passages: Sequence[str] = ()
 
@@ -74,7 +75,7 @@ def _first(target: Target, known: Mapping[str, Remembered]) -> set[str]:
     """Return the keys that the target itself names (rule 5)."""
     if target.conversation:
         learned = {key for key, body in known.items() if _is_of_conversation(body, target.conversation)}
-        return {conversation_key(target.conversation), *learned}
+        return {conversation_key(target.conversation, target.person), *learned}
     return {target.key, *(key for key, body in known.items() if _is_of_project(body, target.key))}
 
 

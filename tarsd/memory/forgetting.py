@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
+from tarsd.memory.bodies import conversation_key
 from tarsd.memory.log import ancestors
-from tarsd.names import ConversationId
 
 MAX_COUNTED = 10_000  # keys whose removal is remembered until a receipt is written
 
@@ -44,10 +44,9 @@ def documents_of(forgotten: Forgotten) -> list[str]:
     return [each[1] for each in parts if len(each) == 2 and each[0] == "document"]
 
 
-def conversations_of(forgotten: Forgotten) -> list[ConversationId]:
-    """Return the conversations that were forgotten."""
-    parts = [key.partition("/") for key in forgotten.graves]
-    return [ConversationId(name) for kind, _, name in parts if kind == "conversation"]
+def is_conversation_in(graves: Container[str], conversation: str, person: str) -> bool:
+    """Tell whether a person's conversation was forgotten whole."""
+    return conversation_key(conversation) in graves or conversation_key(conversation, person) in graves
 
 
 class Removal(msgspec.Struct, frozen=True):

@@ -234,6 +234,10 @@ class Writer:
         try:
             async with self._database.writing():
                 note = Refusal(origin, seq, lost, "two branches of one origin: a cloned or restored node")
+                # A refusal of the same record, before it was known why, makes room for the reason.
+                await self._database.run(
+                    "DELETE FROM quarantine WHERE (origin, seq, sha) = (?, ?, ?)", (origin, seq, lost)
+                )
                 await ledger.quarantine(self._database, [note], self._now_s())
                 if not stays:
                     moved = await forks.move(self._database, branch, self.heads)

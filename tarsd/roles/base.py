@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from tarsd.calls import Copies, Record, Who
+from tarsd.calls import Copies, Record
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
 from tarsd.identity import Identity
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.store import Store
-from tarsd.names import Capability, ConversationId
+from tarsd.names import Capability
 from tarsd.rpc import Handler
 
 Attributes = Mapping[str, str | int | float | bool | list[str]]
@@ -114,10 +114,6 @@ class Role:
         Returns when it is gone, RAM and files alike, within a few seconds; with a `problem` it is asked again.
         """
         return LetGo()
-
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation, as `calls.DropConversationRequest` says; return whether anything of it was here."""
-        return False
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""

@@ -23,7 +23,6 @@ from tarsd.calls import (
     Message,
     SummarizeItem,
     SummarizeRequest,
-    Who,
 )
 from tarsd.dispatch.newest import Newest
 from tarsd.engines.chain import EngineChain
@@ -32,7 +31,7 @@ from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.extractive import summarize as extract
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.models.speeds import SpeedBook
-from tarsd.names import Capability, ConversationId
+from tarsd.names import Capability
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 from tarsd.roles.base import Attributes, Role, RoleLoad, Services, WorkerView
@@ -163,10 +162,6 @@ class Cognitive(Role):
     async def let_go(self, forgotten: Forgotten) -> LetGo:
         """See `Role`: what the conversations tell of it, those too that are being folded now."""
         return LetGo(conversations=self._folding.let_go(forgotten))
-
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """See `Role`."""
-        return self._folding.drop(conversation, who)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:

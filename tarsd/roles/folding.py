@@ -6,9 +6,8 @@ Rules
    than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
 3. An answer that was resumed may be told by two hosts; the exchange counts once.
 4. Who took over a conversation, or lost it, goes on from what the host still knows, else from what was written down.
-5. What is dropped while its exchanges wait to be folded stays dropped: they were told before.
+5. What is forgotten while exchanges wait to be folded stays forgotten: they were told before.
 6. Conversations that have ended are handed to `written`; that never holds up a question.
-7. What is forgotten goes from the conversations too, and from what is folded or written in the next minutes (`lately`).
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ from tarsd.calls import (
 from tarsd.errors import TarsdError
 from tarsd.memory import summaries
 from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
-from tarsd.memory.forgetting import Forgotten, conversations_of
-from tarsd.memory.lately import Cleaner, LatelyForgotten
+from tarsd.memory.forgetting import Forgotten, is_conversation_in
+from tarsd.memory.lately import LatelyForgotten
 from tarsd.names import Capability, ConversationId, NodeId, TraceId
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -61,10 +60,10 @@ class Folding:
         self._summarize = summarize
         self._synthesis = Synthesis(services)
         self._conversations = Conversations(limit, on_ended=self._ended)
-        self._lately = LatelyForgotten()
+        self._lately = LatelyForgotten(self._conversations)
         self._folding = asyncio.Lock()
         self._waiting = 0
-        self._dropped: set[tuple[str | None, ConversationId]] = set()
+        self._dropped: set[str] = set()
         self._writing: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -93,27 +92,11 @@ class Folding:
             if is_worth(kept):
                 await self._write(conversation, kept)
 
-    def drop(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation here (rule 5); say whether it was here."""
-        person = None if who is None or who.sees_all else who.person
-        if self._waiting or self._folding.locked():
-            self._dropped.add((person, conversation))
-        return self._conversations.forget(conversation, person)
-
     def let_go(self, forgotten: Forgotten) -> int:
-        """Let go of what was forgotten; return how many conversations were dropped or lost a sentence (rule 7)."""
-        cleaner, changed = Cleaner(forgotten), 0
-        self._lately.add(cleaner.facts)
-        for conversation, kept in self._conversations.list():
-            cleaned = cleaner.clean(conversation, kept)
-            if cleaned is None:
-                changed += self.drop(conversation, Who(kept.person))
-            elif cleaned is not kept:
-                self._conversations.rewrite(conversation, cleaned)
-                changed += 1
-        for conversation in conversations_of(forgotten):
-            self.drop(conversation, None)  # its exchanges may still wait to be folded
-        return changed
+        """Let go of what the conversations tell of it (rule 5); return how many were dropped or lost a sentence."""
+        if self._waiting or self._folding.locked():
+            self._dropped |= set(forgotten.graves)
+        return self._lately.let_go(forgotten)
 
     async def write_ended(self) -> None:
         """Write down those that have ended or grew long."""
@@ -144,8 +127,9 @@ class Folding:
         if self._waiting <= MAX_WAITING_FOLDS:
             made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
             written = made.text if made.method == "model" else ""
-        summary = self._lately.without(summaries.fold(exchange, written))
-        if self._was_dropped(request):
+        # in a thread: of a very long exchange it takes a second, and the loop has calls to answer
+        summary = self._lately.without(await asyncio.to_thread(summaries.fold, exchange, written))
+        if is_conversation_in(self._dropped, request.conversation, request.person):
             return RecallItem()
         kept = self._conversations.remember(
             request,
@@ -155,13 +139,11 @@ class Folding:
         )
         return state_of(kept)
 
-    def _was_dropped(self, request: RememberRequest) -> bool:
-        return bool(self._dropped & {(None, request.conversation), (request.person, request.conversation)})
-
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""
         if seed is not None and seed.person == person:
-            self._conversations.seed(conversation, seed)
+            clean = msgspec.structs.replace(seed, summary=self._lately.without(seed.summary))
+            self._conversations.seed(conversation, clean)
         if self._conversations.get(conversation, person) is None:
             written = await self._synthesis.read(conversation, person)
             if written is not None:
@@ -218,7 +200,6 @@ class Folding:
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:
-            kept = msgspec.structs.replace(kept, summary=self._lately.without(kept.summary))
             if await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:

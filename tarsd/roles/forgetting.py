@@ -126,7 +126,8 @@ class Forgetting(Role):
     async def _target(self, request: ForgetRequest, projects: Mapping[str, ProjectBody]) -> Target:
         """Return what is named, when this person may forget it (rule 1)."""
         if request.conversation:
-            return Target(conversation=request.conversation)
+            whose = None if request.who.sees_all else request.who.person
+            return Target(conversation=request.conversation, person=whose)
         kind, _, _ = request.key.partition("/")
         if kind not in ("memory", "summary", "project", "document"):
             raise InvalidInput(f"key: {request.key[:80]!r} is no memory, summary, project or document")

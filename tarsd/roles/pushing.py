@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tarsd import calls
 from tarsd.calls import PushRequest, Record
@@ -41,9 +41,12 @@ _FIELDS_BYTES = 1000  # of a record beside its body, at most
 class Pusher:
     """Pushes from `start` to `stop`."""
 
-    def __init__(self, services: Services, holders: Holders) -> None:
+    def __init__(
+        self, services: Services, holders: Holders, ahead: Callable[[NodeId], None] = lambda node: None
+    ) -> None:
         self.services = services
         self.holders = holders
+        self.ahead = ahead  # told of a node that has more than we have, as a greeting showed
         self.pushed = 0
         self._lanes: dict[NodeId, Lane] = {}
         self._tail: deque[Record] = deque()
@@ -164,4 +167,6 @@ class Lane:
             self._greets = self._greets or not records
             raise
         self._pusher.pushed += len(records)
-        await self._pusher.holders.heard(self._node, item.heads)
+        agreement = await self._pusher.holders.heard(self._node, item.heads)
+        if agreement.ahead and not records:
+            self._pusher.ahead(self._node)
