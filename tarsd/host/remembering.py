@@ -83,14 +83,12 @@ class Remembering:
                 task.cancel()
         changed = 0
         for key, state in list(self._states.items()):
-            summary = cleaned(key[1], state, forgotten)
-            if summary == state.summary:
-                continue
-            changed += 1
-            if summary:
-                self._states[key] = msgspec.structs.replace(state, summary=summary)
-            else:
+            clean = cleaned(key[1], state, forgotten)
+            if clean is None:
                 del self._states[key]
+            else:
+                self._states[key] = clean
+            changed += clean is not state
         return changed
 
     async def _remember(self, question: Question, told: RememberRequest) -> None:

@@ -139,11 +139,10 @@ class Conversations:
             del self._kept[key]
         return bool(found)
 
-    def rewrite(self, conversation: ConversationId, person: str, summary: str) -> None:
-        """Put another summary in the place of the one that is kept, if it is; it was not touched by that."""
-        key = (person, conversation)
-        if (kept := self._kept.get(key)) is not None:
-            self._kept[key] = msgspec.structs.replace(kept, summary=_bounded(summary, MAX_SUMMARY_CHARS))
+    def rewrite(self, conversation: ConversationId, kept: Conversation) -> None:
+        """Put another state in the place of the one that is kept, if it is; it was not touched by that."""
+        if (kept.person, conversation) in self._kept:
+            self._kept[kept.person, conversation] = kept
 
     def list(self) -> list[tuple[ConversationId, Conversation]]:
         """Return all of them, the one touched last first."""

@@ -12,18 +12,24 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+from msgspec.structs import replace
+
+from tarsd.calls import RecallItem
 from tarsd.memory import bodies
 from tarsd.memory.bodies import DocumentBody, MemoryBody, SummaryBody
-from tarsd.memory.conversations import Conversations
-from tarsd.memory.forgetting import Forgotten, Text, is_conversation_in
+from tarsd.memory.conversations import Conversation, Conversations
+from tarsd.memory.forgetting import Forgotten, Text, documents_of, is_conversation_in
 from tarsd.memory.telling import Facts, without
 from tarsd.names import ConversationId
 
 LATELY_S = 120.0
 MAX_LATELY = 100  # forgettings; the oldest makes room
+
+
+StateT = TypeVar("StateT", Conversation, RecallItem)
 
 
 class LatelyForgotten:
@@ -40,15 +46,17 @@ class LatelyForgotten:
             self._lately.append((self._clock() + LATELY_S, facts))
         changed = 0
         for name, kept in self._conversations.list():
-            summary = cleaned(name, kept, forgotten)
-            if summary == kept.summary:
-                continue
-            changed += 1
-            if summary:
-                self._conversations.rewrite(name, kept.person, summary)
-            else:
+            clean = cleaned(name, kept, forgotten)
+            if clean is None:
                 self._conversations.forget(name, kept.person)
+            elif clean is not kept:
+                self._conversations.rewrite(name, clean)
+            changed += clean is not kept
         return changed
+
+    def clean(self, told: StateT) -> StateT:
+        """Return a conversation's state without what was forgotten lately."""
+        return replace(told, summary=self.without(told.summary), title=self.without(told.title))
 
     def without(self, summary: str) -> str:
         """Return a new summary without what was forgotten lately (rule 3)."""
@@ -61,24 +69,19 @@ class LatelyForgotten:
         return summary
 
 
-class Told(Protocol):
-    """A conversation as it is kept or travels."""
-
-    @property
-    def summary(self) -> str: ...  # noqa: D102
-    @property
-    def documents(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def person(self) -> str: ...  # noqa: D102
-
-
-def cleaned(name: ConversationId, told: Told, forgotten: Forgotten) -> str:
-    """Return the summary without what was forgotten; "" = the whole conversation is to be dropped (rules 1 and 2)."""
+def cleaned(name: ConversationId, told: StateT, forgotten: Forgotten) -> StateT | None:
+    """Return a conversation without what was forgotten, itself where it tells nothing of it, None where it is to be
+    dropped (rules 1 and 2). Its title is cleaned too: it is the beginning of what somebody said."""
     texts = _bodies(forgotten)
     files = {body.file for body in texts if isinstance(body, DocumentBody)}
-    if is_conversation_in(forgotten.graves, name, told.person) or not files.isdisjoint(told.documents):
-        return ""
-    return without(told.summary, Facts(_told(body for body in texts if _may_be_told_in(body, told))))
+    leaned = not files.isdisjoint(told.documents) or not set(documents_of(forgotten)).isdisjoint(told.document_ids)
+    if leaned or is_conversation_in(forgotten.graves, name, told.person):
+        return None
+    facts = Facts(_told(body for body in texts if _may_be_told_in(body, told.person)))
+    summary, title = without(told.summary, facts), without(told.title, facts)
+    if (summary, title) == (told.summary, told.title):
+        return told
+    return replace(told, summary=summary, title=title) if summary else None
 
 
 def _bodies(forgotten: Forgotten) -> list[bodies.Body]:
@@ -93,7 +96,7 @@ def _told(texts: Iterable[bodies.Body]) -> list[str]:
     return [body.text for body in texts if isinstance(body, MemoryBody | SummaryBody)]
 
 
-def _may_be_told_in(body: bodies.Body, conversation: Told) -> bool:
+def _may_be_told_in(body: bodies.Body, person: str) -> bool:
     if not isinstance(body, MemoryBody | SummaryBody) or body.scope != "person":
         return True
-    return not body.person or not conversation.person or body.person == conversation.person
+    return not body.person or not person or body.person == person

@@ -17,8 +17,6 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-import msgspec
-
 from tarsd import calls
 from tarsd.calls import (
     ConversationsItem,
@@ -135,15 +133,14 @@ class Folding:
             request,
             summary,
             language=detect_language(request.question),
-            title=summaries.title_of(request.question),
+            title=self._lately.without(summaries.title_of(request.question)),
         )
         return state_of(kept)
 
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""
         if seed is not None and seed.person == person:
-            clean = msgspec.structs.replace(seed, summary=self._lately.without(seed.summary))
-            self._conversations.seed(conversation, clean)
+            self._conversations.seed(conversation, self._lately.clean(seed))
         if self._conversations.get(conversation, person) is None:
             written = await self._synthesis.read(conversation, person)
             if written is not None:
@@ -200,7 +197,8 @@ class Folding:
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:
-            if await self._synthesis.write(conversation, kept):
+            kept = self._lately.clean(kept)  # it may have been taken before something was forgotten
+            if kept.summary and await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:
             log.warning("a conversation's summary was not written down: %s", error)

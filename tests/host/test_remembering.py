@@ -11,9 +11,10 @@ from tarsd.calls import Memory, Passage, PrepareItem, RecallItem, RememberItem, 
 from tarsd.errors import NotAllowed, PeerLost
 from tarsd.host.host import Host
 from tarsd.host.remembering import MAX_STATES
-from tarsd.memory.bodies import conversation_key
-from tarsd.memory.forgetting import Forgotten
+from tarsd.memory.bodies import MEMORY, MemoryBody, conversation_key
+from tarsd.memory.forgetting import Forgotten, Text
 from tarsd.names import AnswerId, ConversationId, Route
+from tarsd.wire import encode
 from tests.host.test_host import PASSAGE, PREPARED, Script, ScriptedPeers, ask, build, gives, says
 
 TALK = ConversationId("k")
@@ -230,3 +231,13 @@ async def test_a_host_that_prepares_alone_knows_what_was_said_before() -> None:
     request = [request for _, capability, request in peers.asked if capability == "chat"][-1]
     assert "sum 1" not in request.messages[0].content
     await host.stop()
+
+
+async def test_what_is_forgotten_leaves_the_seed_for_the_next_holder() -> None:
+    host, peers = hosted(h=Holder())
+    await ask(host, conversation=TALK)
+    await told(host)
+    secret = MemoryBody("a", "sum 1")
+    await host.let_go(Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(secret)),)))
+    await ask(host, conversation=TALK)
+    assert prepared(peers)[-1].seed is None

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from tarsd.calls import RememberRequest
+from tarsd.calls import RecallItem, RememberRequest
 from tarsd.memory.bodies import DOCUMENT, MEMORY, Body, DocumentBody, MemoryBody, key_of
 from tarsd.memory.conversations import Conversations
 from tarsd.memory.forgetting import Forgotten, Text
-from tarsd.memory.lately import LATELY_S, LatelyForgotten
+from tarsd.memory.lately import LATELY_S, LatelyForgotten, cleaned
 from tarsd.names import ConversationId
 from tarsd.wire import encode
 
@@ -70,3 +70,18 @@ def test_an_exchange_that_is_folded_in_just_after_does_not_bring_it_back() -> No
     assert lately.without(said) == "It rained."
     now[0] = LATELY_S
     assert lately.without(said) == said
+
+
+def test_a_title_that_tells_it_goes_too() -> None:
+    state = RecallItem("It rained.", 2, title="What is the code of the safe, 4711?")
+    assert cleaned(TALK, state, forgotten(SECRET)) == RecallItem("It rained.", 2)
+
+
+def test_a_conversation_that_leaned_on_a_document_by_its_digest_is_dropped() -> None:
+    state = RecallItem("It rained.", 2, document_ids=["d" * 64])
+    assert cleaned(TALK, state, forgotten(graves=("document/" + "d" * 64,))) is None
+
+
+def test_a_conversation_that_tells_nothing_of_it_is_the_same() -> None:
+    state = RecallItem("The boiler hums.", 2, title="Boiler")
+    assert cleaned(TALK, state, forgotten(SECRET)) is state

@@ -22,12 +22,13 @@ from tarsd.calls import (
 )
 from tarsd.config import Memory
 from tarsd.errors import PeerLost, StorageError
-from tarsd.memory.bodies import SummaryBody, conversation_key
+from tarsd.memory.bodies import MEMORY, MemoryBody, SummaryBody, conversation_key
 from tarsd.memory.conversations import LONG
-from tarsd.memory.forgetting import Forgotten
+from tarsd.memory.forgetting import Forgotten, Text
 from tarsd.memory.store import Store
 from tarsd.names import AnswerId, ConversationId
 from tarsd.roles.folding import MAX_WAITING_FOLDS, Folding
+from tarsd.wire import encode
 from tests.roles.role_help import ME, one, services
 from tests.test_routing import member
 
@@ -345,3 +346,42 @@ async def test_what_is_dropped_while_it_is_folded_and_while_it_waits_does_not_co
     assert [item.exchanges for item in await asyncio.gather(*told)] == [0, 0]
     assert len(folding) == 0
     assert (await remember(folding)).exchanges == 1  # a new exchange was not meant
+
+
+SECRET = MemoryBody("a", "The code of the safe is 4711")
+FORGOTTEN = Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(SECRET)),))
+
+
+async def test_what_is_forgotten_leaves_the_conversations_that_tell_it(home: Home) -> None:
+    folding = home.folding()
+    home.writer.writes = "It rained. The code of the safe is 4711."
+    await remember(folding, "What was it?", answer="It rained. The safe's code is 4711.")
+    assert "4711" in (await recall(folding)).summary
+    assert folding.let_go(FORGOTTEN) == 1
+    summary = (await recall(folding)).summary
+    assert "4711" not in summary
+    assert "rained" in summary
+    assert folding.let_go(FORGOTTEN) == 0
+
+
+async def test_an_exchange_that_is_being_folded_does_not_bring_back_what_is_forgotten(home: Home) -> None:
+    folding = home.folding()
+    home.writer.gate.clear()
+    telling = asyncio.create_task(remember(folding, "Forget the code of the safe, 4711.", answer="It is forgotten."))
+    await home.writer.began.wait()
+    folding.let_go(FORGOTTEN)
+    home.writer.gate.set()
+    item = await telling
+    assert item.state is not None
+    assert "4711" not in item.state.summary + item.state.title
+
+
+async def test_a_state_that_was_taken_before_something_was_forgotten_is_written_without_it(home: Home) -> None:
+    folding = home.folding()
+    await remember(folding, "What was it?", answer="It rained. The safe's code is 4711.")
+    ((conversation, kept),) = folding._conversations.list()
+    folding.let_go(FORGOTTEN)
+    await folding._write(conversation, kept)
+    (written,) = await home.store.bodies_below("summary")
+    assert isinstance(written, SummaryBody)
+    assert "4711" not in written.text + written.title
