@@ -312,3 +312,32 @@ async def test_what_one_node_says_is_said_once(home: Home, pair: tuple[Forgettin
     first: Removed = await one(pair[0].handlers()[calls.OBEY.name], request)
     assert await one(pair[0].handlers()[calls.OBEY.name], request) == first
     assert first in receipt.nodes
+
+
+async def test_a_receipt_that_is_heard_of_again_is_not_answered_again(
+    home: Home, pair: tuple[Forgetting, Forgetting]
+) -> None:
+    await remember(home, SECRET)
+    receipt = await forget(pair[0])
+    first = await pair[0]._obeying.answer(receipt.receipt)
+    pair[0]._obeying._heard(Forgotten(receipts=(receipt.receipt,)))
+    assert await pair[0]._obeying.answer(receipt.receipt) == first
+
+
+async def test_a_node_that_comes_later_has_nothing_to_answer(home: Home, pair: tuple[Forgetting, Forgetting]) -> None:
+    await remember(home, SECRET)
+    await forget(pair[0])
+    late = await start(await home.add("c"))
+    await home.settle()
+    await late._obeying._done.wait()
+    assert states((await receipts(late))[0]) == {"a": "done", "b": "done"}
+    await late.stop()
+
+
+async def test_a_node_that_is_told_before_the_records_come_fetches_them(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    await remember(home, SECRET)
+    home.nodes["b"].handlers.pop(calls.PUSH.name)  # nothing is pushed to it, and it does not pull by itself
+    assert (await forget(pair[0])).is_whole
+    assert left_in(tmp_path) == []
