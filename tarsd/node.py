@@ -41,9 +41,11 @@ from tarsd.metrics import Metrics
 from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
-from tarsd.roles import housekeeping
+from tarsd.roles import compacting, housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.diary import Diary
 from tarsd.roles.forgetting import Forgetting
+from tarsd.roles.journal import Journal
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
@@ -222,7 +224,9 @@ class Node:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
             self._roles.append(Memories(services))
-            runner = self._nightly_runner(services)
+            journal = Journal(self.store, str(self.identity.name))
+            self._roles.append(Diary(services, journal))
+            runner = self._nightly_runner(services, journal)
             keeper = Keeper(
                 services, self.account.parts, self.supervisor.problems, runner, self._passes, self.replicator
             )
@@ -232,12 +236,14 @@ class Node:
         for role in self._roles:
             self._handlers.update(role.handlers())
 
-    def _nightly_runner(self, services: Services) -> NightlyRunner:
+    def _nightly_runner(self, services: Services, journal: Journal) -> NightlyRunner:
         own = housekeeping.parts(services, lambda: datetime.fromtimestamp(self.identity.not_after, UTC))
-        contributions = [own, *(role.nightly() for role in self._roles)]
+        contributions = [*compacting.parts(services), own, *(role.nightly() for role in self._roles)]
         parts = {job: [c[job] for c in contributions if job in c] for job in JOBS}
         hour, minute = self.config.monitoring.nightly_at.split(":")
-        return NightlyRunner(self.config.node.data_dir / "nightly.json", time_of_day(int(hour), int(minute)), parts)
+        at = time_of_day(int(hour), int(minute))
+        path = self.config.node.data_dir / "nightly.json"
+        return NightlyRunner(path, at, parts, lambda: compacting.are_people_busy(self.gossip.members()), journal)
 
     def _api_services(self) -> ApiServices:
         return ApiServices(

@@ -8,7 +8,8 @@ Rules
 4. A holder that is lost in the middle is followed: the exchange is told again, to whoever is the holder then, for
    `PATIENCE_S`. It counts once.
 5. More than `MAX_TASKS` exchanges that wait are too many: memory must not grow with a dead holder.
-6. What is forgotten is kept nowhere here, and nothing that is on its way brings it back.
+6. What is forgotten goes from the states too: the holder has cleaned its own, and neither a seed nor what is on its
+   way brings it back.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from tarsd.dispatch import Dispatch
 from tarsd.errors import DeadlineExceeded, TarsdError, Unavailable
 from tarsd.gossip.member import Member
 from tarsd.host.events import Question
-from tarsd.memory.forgetting import Forgotten, is_conversation_in
-from tarsd.memory.lately import cleaned
+from tarsd.memory.forgetting import Forgotten
+from tarsd.memory.lately import Cleaner
 from tarsd.names import ConversationId, NodeId
 
 log = logging.getLogger(__name__)
@@ -77,18 +78,18 @@ class Remembering:
         task.add_done_callback(self._tasks.pop)
 
     def let_go(self, forgotten: Forgotten) -> int:
-        """Let go of what the kept states tell of it (rule 6); return how many were dropped or lost a sentence."""
-        for task, key in self._tasks.items():
-            if is_conversation_in(forgotten.graves, key[1], key[0]):
+        """Let go of what was forgotten (rule 6); return how many conversations told it."""
+        cleaner, changed = Cleaner(forgotten), 0
+        for task, (person, conversation) in self._tasks.items():
+            if cleaner.drops(conversation, person):
                 task.cancel()
-        changed = 0
-        for key, state in list(self._states.items()):
-            clean = cleaned(key[1], state, forgotten)
-            if clean is None:
-                del self._states[key]
+        for (person, conversation), state in tuple(self._states.items()):
+            cleaned = cleaner.clean(conversation, state)
+            if cleaned is None:
+                del self._states[person, conversation]
             else:
-                self._states[key] = clean
-            changed += clean is not state
+                self._states[person, conversation] = cleaned
+            changed += cleaned is not state
         return changed
 
     async def _remember(self, question: Question, told: RememberRequest) -> None:

@@ -140,7 +140,7 @@ class Conversations:
         return bool(found)
 
     def rewrite(self, conversation: ConversationId, kept: Conversation) -> None:
-        """Put another state in the place of the one that is kept, if it is; it was not touched by that."""
+        """Put another state in the place of the one that is kept, where one is: it was not touched by that."""
         if (kept.person, conversation) in self._kept:
             self._kept[kept.person, conversation] = kept
 

@@ -37,6 +37,7 @@ class Shown(msgspec.Struct, frozen=True):
     added: list[int]
     removed: list[int]
     hidden: list[tuple[str, int, int]] = []  # of the removed: key, vectors and keyword entries that went with it
+    texts: bool = True  # some of it is found by searches
 
 
 WINNER = """SELECT id FROM log WHERE log.key = touched.key AND state = 0 AND kind <> 'tombstone'
@@ -62,8 +63,13 @@ async def refresh(database: Database, keys: Iterable[str]) -> Shown:
         """SELECT key, (SELECT COUNT(*) FROM vectors WHERE id = before),
                   EXISTS (SELECT 1 FROM keywords_content WHERE id = before) FROM touched WHERE before IS NOT NULL"""
     )
+    texts = await database.value(
+        """SELECT EXISTS (SELECT 1 FROM touched JOIN log ON log.id IN (before, after)
+                           WHERE kind IN ('document', 'passage', 'summary', 'memory'))"""
+    )
     removed = await _hide(database)
-    return Shown(await _show(database), removed, [(key, vectors, words) for key, vectors, words in hidden])
+    counted = [(key, vectors, words) for key, vectors, words in hidden]
+    return Shown(await _show(database), removed, counted, bool(texts))
 
 
 async def _hide(database: Database) -> list[int]:

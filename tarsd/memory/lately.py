@@ -1,4 +1,4 @@
-"""What the conversations in RAM tell of a thing that is forgotten, and what is about to be told to them.
+"""What conversations in RAM tell of a thing that is forgotten, and what is about to be told to them.
 
 Rules
 1. A forgotten conversation is dropped; so is one that leaned on a forgotten document, for its summary may tell it.
@@ -18,85 +18,76 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from tarsd.calls import RecallItem
-from tarsd.memory import bodies
-from tarsd.memory.bodies import DocumentBody, MemoryBody, SummaryBody
-from tarsd.memory.conversations import Conversation, Conversations
-from tarsd.memory.forgetting import Forgotten, Text, documents_of, is_conversation_in
+from tarsd.memory.bodies import Body, DocumentBody, MemoryBody, SummaryBody, read
+from tarsd.memory.conversations import Conversation
+from tarsd.memory.forgetting import Forgotten, documents_of, is_conversation_in
 from tarsd.memory.telling import Facts, without
 from tarsd.names import ConversationId
 
 LATELY_S = 120.0
 MAX_LATELY = 100  # forgettings; the oldest makes room
 
-
 StateT = TypeVar("StateT", Conversation, RecallItem)
 
 
-class LatelyForgotten:
-    """Keeps conversations clean of what is forgotten. `clock`: monotonic seconds."""
+class Cleaner:
+    """Cleans the states of conversations of what one commit forgot."""
 
-    def __init__(self, conversations: Conversations, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._conversations = conversations
+    def __init__(self, forgotten: Forgotten) -> None:
+        bodies = [body for each in forgotten.texts if (body := read(each.kind, each.key, each.body)) is not None]
+        self._graves = frozenset(forgotten.graves)
+        self._files = {body.file for body in bodies if isinstance(body, DocumentBody)}
+        self._documents = set(documents_of(forgotten))
+        self._told = [body for body in bodies if isinstance(body, MemoryBody | SummaryBody)]
+        self.facts = Facts(body.text for body in self._told)
+
+    def drops(self, conversation: ConversationId, person: str) -> bool:
+        """Say whether a person's conversation itself was forgotten."""
+        return is_conversation_in(self._graves, conversation, person)
+
+    def clean(self, conversation: ConversationId, state: StateT) -> StateT | None:
+        """Return a state without what was forgotten, itself where nothing was, None where it is to be dropped."""
+        leaned = not self._files.isdisjoint(state.documents) or not self._documents.isdisjoint(state.document_ids)
+        if self.drops(conversation, state.person) or leaned:
+            return None
+        facts = Facts(body.text for body in self._told if _may_be_told_to(body, state.person))
+        summary = without(state.summary, facts)
+        title = "" if facts.tells(state.title) else state.title
+        if (summary, title) == (state.summary, state.title):
+            return state
+        return replace(state, summary=summary, title=title) if summary else None
+
+
+class LatelyForgotten:
+    """What was forgotten a short while ago (rule 3). `clock`: monotonic seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lately: deque[tuple[float, Facts]] = deque(maxlen=MAX_LATELY)
 
-    def let_go(self, forgotten: Forgotten) -> int:
-        """Clean the conversations; return how many were dropped or lost a sentence."""
-        if facts := Facts(_told(_bodies(forgotten))):
+    def add(self, facts: Facts) -> None:
+        """Keep facts for a while."""
+        if facts:
             self._lately.append((self._clock() + LATELY_S, facts))
-        changed = 0
-        for name, kept in self._conversations.list():
-            clean = cleaned(name, kept, forgotten)
-            if clean is None:
-                self._conversations.forget(name, kept.person)
-            elif clean is not kept:
-                self._conversations.rewrite(name, clean)
-            changed += clean is not kept
-        return changed
 
     def clean(self, told: StateT) -> StateT:
-        """Return a conversation's state without what was forgotten lately."""
+        """Return a conversation's state without what was forgotten lately; its title may tell it too."""
         return replace(told, summary=self.without(told.summary), title=self.without(told.title))
 
     def without(self, summary: str) -> str:
-        """Return a new summary without what was forgotten lately (rule 3)."""
-        now = self._clock()
-        for until, facts in tuple(self._lately):
-            if until > now:
-                summary = without(summary, facts)
-            else:
-                self._lately.remove((until, facts))
+        """Return a new summary without what was forgotten lately."""
+        for facts in self._facts():
+            summary = without(summary, facts)
         return summary
 
-
-def cleaned(name: ConversationId, told: StateT, forgotten: Forgotten) -> StateT | None:
-    """Return a conversation without what was forgotten, itself where it tells nothing of it, None where it is to be
-    dropped (rules 1 and 2). Its title is cleaned too: it is the beginning of what somebody said."""
-    texts = _bodies(forgotten)
-    files = {body.file for body in texts if isinstance(body, DocumentBody)}
-    leaned = not files.isdisjoint(told.documents) or not set(documents_of(forgotten)).isdisjoint(told.document_ids)
-    if leaned or is_conversation_in(forgotten.graves, name, told.person):
-        return None
-    facts = Facts(_told(body for body in texts if _may_be_told_in(body, told.person)))
-    summary, title = without(told.summary, facts), without(told.title, facts)
-    if (summary, title) == (told.summary, told.title):
-        return told
-    return replace(told, summary=summary, title=title) if summary else None
+    def _facts(self) -> Iterable[Facts]:
+        now = self._clock()
+        while self._lately and self._lately[0][0] <= now:
+            self._lately.popleft()
+        return [facts for _, facts in self._lately]
 
 
-def _bodies(forgotten: Forgotten) -> list[bodies.Body]:
-    return [body for text in forgotten.texts if (body := _read(text)) is not None]
-
-
-def _read(text: Text) -> bodies.Body | None:
-    return bodies.read(text.kind, text.key, text.body)
-
-
-def _told(texts: Iterable[bodies.Body]) -> list[str]:
-    return [body.text for body in texts if isinstance(body, MemoryBody | SummaryBody)]
-
-
-def _may_be_told_in(body: bodies.Body, person: str) -> bool:
+def _may_be_told_to(body: Body, person: str) -> bool:
     if not isinstance(body, MemoryBody | SummaryBody) or body.scope != "person":
         return True
     return not body.person or not person or body.person == person

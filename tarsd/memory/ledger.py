@@ -120,6 +120,11 @@ def _rows(records: Iterable[Record], graves: Mapping[str, Grave]) -> list[tuple[
     return [(*to_row(record), state_of(record)) for record in kept]
 
 
+async def as_kept(database: Database, record: Record) -> Record:
+    """Return the record as it lies in the log: without its text where a tombstone covers it."""
+    return erase(record) if is_covered(record, await _graves_over(database, [record])) else record
+
+
 async def _graves_over(database: Database, records: Iterable[Record]) -> dict[str, Grave]:
     above = sorted({key for record in records for key in ancestors(record.key)})
     found = await database.rows(

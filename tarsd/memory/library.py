@@ -1,30 +1,31 @@
-"""What can be asked of the derived tables: documents, passages, keyword search, vectors.
+"""What can be asked of the derived tables: documents, passages, keyword search.
 
 Rules
 1. A passage is shown only while its document is: a document is there whole or not at all.
 2. The score of keywords is BM25; a passage in the language of the question counts a quarter more (measured on
    Spanish and English twins of the same texts: R@1 .872 without it, .919 with it).
-3. A vector is kept for what is visible only: embedding that ends after forgetting brings nothing back.
+3. Vectors: see `vector_table`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from tarsd.calls import Passage
-from tarsd.errors import InvalidInput
 from tarsd.memory import bodies, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
-from tarsd.memory.database import Database, Row, uninterrupted
+from tarsd.memory.database import Row
+from tarsd.memory.vector_table import Change as Change
+from tarsd.memory.vector_table import VectorTable, json_list, split
+from tarsd.memory.vector_table import record_id as record_id
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
 SAME_LANGUAGE = 1.25
-FLOAT_BYTES = 4
 _COUNTED = {
     "records": "log",
     "documents": "documents",
@@ -35,6 +36,7 @@ _COUNTED = {
     "waiting": "waiting",
     "quarantined": "quarantine",
 }
+
 _BATCH = 500
 
 
@@ -44,35 +46,6 @@ class DocumentEntry(msgspec.Struct, frozen=True):
     record: RecordId
     body: DocumentBody
     passages_here: int
-
-
-class VectorBatch(NamedTuple):
-    """Vectors with the local ids of their passages; `last` is where the next batch goes on."""
-
-    last: int
-    vectors: list[tuple[int, bytes]]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What a commit changed: local ids now visible, local ids gone, the model whose vectors were put."""
-
-    added: tuple[int, ...] = ()
-    removed: tuple[int, ...] = ()
-    model: str = ""
-
-
-def record_id(origin: str, seq: int) -> RecordId:
-    """Return the name of a record."""
-    return RecordId(f"{origin}:{seq}")
-
-
-def _split(identity: str) -> tuple[str, int]:
-    origin, _, seq = identity.rpartition(":")
-    return (origin, int(seq)) if seq.isascii() and seq.isdigit() and len(seq) < 19 else ("", 0)
-
-
-def _json(values: list[int]) -> str:
-    return msgspec.json.encode(values).decode()
 
 
 _PASSAGE = "log.origin, log.seq, log.body, COALESCE(documents.file, '')"
@@ -86,22 +59,8 @@ def _to_passage(row: Row) -> Passage:
     )
 
 
-class Library:
+class Library(VectorTable):
     """The reading side of the store. Every method raises `StorageError` when the disk or database fails."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def _notify(self, change: Change) -> None:
-        """Tell the listeners; the store does."""
-        raise NotImplementedError
-
-    async def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        async with self._database.reading():
-            return await self._database.rows(sql, parameters)
-
-    async def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        return int((await self._rows(sql, parameters))[0][0])
 
     async def bodies_below(self, key: str) -> list[bodies.Body]:
         """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
@@ -152,14 +111,14 @@ class Library:
         """Return the passages in the order of `ids`, without those that are not visible."""
         found: dict[str, Passage] = {}
         wanted: dict[str, list[int]] = defaultdict(list)
-        for origin, seq in map(_split, ids):
+        for origin, seq in map(split, ids):
             wanted[origin].append(seq)
         for origin, numbers in wanted.items():
             rows = await self._rows(
                 f"""SELECT {_PASSAGE} FROM log JOIN passages USING (id)
                     JOIN documents ON documents.sha256 = passages.document
                     WHERE origin = ? AND seq IN (SELECT value FROM json_each(?))""",  # noqa: S608
-                (origin, _json(numbers)),
+                (origin, json_list(numbers)),
             )
             found.update((passage.id, passage) for passage in map(_to_passage, rows))
         return [found[each] for each in ids if each in found]
@@ -213,88 +172,6 @@ class Library:
         found = await self._rows(f"{select} WHERE keywords MATCH ? ORDER BY rank LIMIT ?", (match, 4 * limit))
         scored = [(what, score * (SAME_LANGUAGE if own == language else 1.0)) for what, score, own in found]
         return sorted(scored, key=lambda each: -each[1])[:limit]
-
-    # --- vectors ----------------------------------------------------------------------------------------------
-
-    async def passages_without_vectors(self, model: str, limit: int) -> list[Passage]:
-        """Return passages that a model has not embedded yet, oldest first; `file` is "" until the document is there."""
-        found = await self._rows(
-            f"""SELECT {_PASSAGE} FROM passages JOIN log USING (id)
-                LEFT JOIN documents ON documents.sha256 = passages.document
-                WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = passages.id AND model = ?)
-                ORDER BY passages.id LIMIT ?""",  # noqa: S608
-            (model, limit),
-        )
-        return [_to_passage(row) for row in found]
-
-    async def put_vectors(self, model: str, vectors: Sequence[tuple[RecordId, bytes]]) -> int:
-        """Keep vectors (as `calls.EmbedItem` gives them) of passages; return how many were of visible ones (rule 3).
-
-        Raises `InvalidInput` when one is not of the model's dimension.
-        """
-        return await uninterrupted(self._put_vectors(model, vectors))
-
-    async def _put_vectors(self, model: str, vectors: Sequence[tuple[RecordId, bytes]]) -> int:
-        put = 0
-        for first in range(0, len(vectors), _BATCH):
-            batch = vectors[first : first + _BATCH]
-            async with self._database.writing():
-                await self._check_dimension(model, batch)
-                before = self._database.changes
-                await self._database.run_many(
-                    """INSERT OR REPLACE INTO vectors (id, model, vector)
-                       SELECT passages.id, ?3, ?4 FROM log JOIN passages USING (id) WHERE origin = ?1 AND seq = ?2""",
-                    [(*_split(identity), model, vector) for identity, vector in batch],
-                )
-                put += self._database.changes - before
-            self._notify(Change(model=model))
-        return put
-
-    async def _check_dimension(self, model: str, batch: Sequence[tuple[RecordId, bytes]]) -> None:
-        known = await self._database.value("SELECT dimension FROM models WHERE model = ?", (model,))
-        dimension = known or len(batch[0][1]) // FLOAT_BYTES
-        if dimension == 0 or any(len(vector) != dimension * FLOAT_BYTES for _, vector in batch):
-            raise InvalidInput(f"vectors of {model} must have {dimension} float32 numbers each")
-        if known is None:
-            await self._database.run("INSERT INTO models VALUES (?, ?)", (model, dimension))
-
-    async def vectors(self, model: str, after: int = 0) -> AsyncGenerator[VectorBatch, None]:
-        """Yield all vectors of a model that were put after the batch whose `last` is `after`, in batches."""
-        while True:
-            found = await self._rows(
-                "SELECT number, id, vector FROM vectors WHERE model = ? AND number > ? ORDER BY number LIMIT ?",
-                (model, after, _BATCH),
-            )
-            if not found:
-                return
-            after = found[-1][0]
-            yield VectorBatch(after, [(local, vector) for _, local, vector in found])
-
-    async def vector_ids(self, model: str) -> list[int]:
-        """Return the local ids that have a vector of this model, in order."""
-        return [local for (local,) in await self._rows("SELECT id FROM vectors WHERE model = ? ORDER BY id", (model,))]
-
-    async def names(self, local_ids: Sequence[int]) -> dict[int, RecordId]:
-        """Return the names of visible passages by their local ids; unknown ones are left out."""
-        found = await self._rows(
-            """SELECT log.id, origin, seq FROM log JOIN passages USING (id)
-               WHERE log.id IN (SELECT value FROM json_each(?))""",
-            (_json(list(local_ids)),),
-        )
-        return {local: record_id(origin, seq) for local, origin, seq in found}
-
-    async def forget_model(self, model: str) -> None:
-        """Drop all vectors of a model that is no longer used."""
-        await uninterrupted(self._forget_model(model))
-
-    async def _forget_model(self, model: str) -> None:
-        async with self._database.writing():
-            await self._database.run("DELETE FROM vectors WHERE model = ?", (model,))
-            await self._database.run("DELETE FROM models WHERE model = ?", (model,))
-
-    async def newest_vector(self, model: str) -> int:
-        """Return the number of the vector of a model that was put last, 0 for none; `vectors` goes on after it."""
-        return await self._number("SELECT COALESCE(MAX(number), 0) FROM vectors WHERE model = ?", (model,))
 
     # --- figures ----------------------------------------------------------------------------------------------
 

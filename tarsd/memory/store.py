@@ -22,12 +22,12 @@ import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
-from tarsd.memory import audit, bodies, derive, ledger
+from tarsd.memory import audit, bodies, derive, ledger, repair
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
 from tarsd.memory.forgetting import Forgotten, Removal
+from tarsd.memory.history import History
 from tarsd.memory.library import Change
-from tarsd.memory.recollections import Recollections
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
@@ -53,7 +53,7 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Sharing, Recollections):
+class Store(Sharing, History):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
@@ -212,7 +212,15 @@ class Store(Sharing, Recollections):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
-                await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
+                await self._drop_unwanted_vectors()
+
+    async def mend(self, records: Sequence[Record]) -> int:
+        """Put damaged records right by those of a peer; return how many fitted. Call `rebuild_derived` afterwards."""
+        return await uninterrupted(self._mend(records))
+
+    async def _mend(self, records: Sequence[Record]) -> int:
+        async with self._writer.order, self._database.writing():
+            return sum([await repair.put_right(self._database, record) for record in records])
 
     # --- within -----------------------------------------------------------------------------------------------
 

@@ -251,7 +251,7 @@ class Writer:
             raise
         self.heads |= moved.heads
         if shown.added or shown.removed:
-            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+            self._notify(Change(tuple(shown.added), tuple(shown.removed), texts=shown.texts))
 
     # --- both ---------------------------------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class Writer:
                 self.heads.get(record.origin, EMPTY), Head(record.seq, record.sha), key=lambda head: head.seq
             )
         if shown.added or shown.removed:
-            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+            self._notify(Change(tuple(shown.added), tuple(shown.removed), texts=shown.texts))
         self._tell_forgotten(records, written, shown)
         return written.erased
 

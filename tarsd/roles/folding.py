@@ -33,7 +33,7 @@ from tarsd.errors import TarsdError
 from tarsd.memory import summaries
 from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
 from tarsd.memory.forgetting import Forgotten, is_conversation_in
-from tarsd.memory.lately import LatelyForgotten
+from tarsd.memory.lately import Cleaner, LatelyForgotten
 from tarsd.names import Capability, ConversationId, NodeId, TraceId
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -58,7 +58,7 @@ class Folding:
         self._summarize = summarize
         self._synthesis = Synthesis(services)
         self._conversations = Conversations(limit, on_ended=self._ended)
-        self._lately = LatelyForgotten(self._conversations)
+        self._lately = LatelyForgotten()
         self._folding = asyncio.Lock()
         self._waiting = 0
         self._dropped: set[str] = set()
@@ -94,7 +94,16 @@ class Folding:
         """Let go of what the conversations tell of it (rule 5); return how many were dropped or lost a sentence."""
         if self._waiting or self._folding.locked():
             self._dropped |= set(forgotten.graves)
-        return self._lately.let_go(forgotten)
+        cleaner, changed = Cleaner(forgotten), 0
+        self._lately.add(cleaner.facts)
+        for conversation, kept in self._conversations.list():
+            cleaned = cleaner.clean(conversation, kept)
+            if cleaned is None:
+                changed += self._conversations.forget(conversation, kept.person)
+            elif cleaned is not kept:
+                self._conversations.rewrite(conversation, cleaned)
+                changed += 1
+        return changed
 
     async def write_ended(self) -> None:
         """Write down those that have ended or grew long."""
@@ -140,7 +149,8 @@ class Folding:
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""
         if seed is not None and seed.person == person:
-            self._conversations.seed(conversation, self._lately.clean(seed))
+            clean = self._lately.clean(seed)
+            self._conversations.seed(conversation, clean)
         if self._conversations.get(conversation, person) is None:
             written = await self._synthesis.read(conversation, person)
             if written is not None:

@@ -234,10 +234,20 @@ async def test_a_host_that_prepares_alone_knows_what_was_said_before() -> None:
 
 
 async def test_what_is_forgotten_leaves_the_seed_for_the_next_holder() -> None:
-    host, peers = hosted(h=Holder())
+    holder = Holder()
+    host, peers = hosted(h=holder)
     await ask(host, conversation=TALK)
     await told(host)
     secret = MemoryBody("a", "sum 1")
     await host.let_go(Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(secret)),)))
+    await ask(host, conversation=TALK)
+    assert prepared(peers)[-1].seed is None
+
+
+async def test_a_forgotten_conversation_leaves_no_seed() -> None:
+    host, peers = hosted(h=Holder())
+    await ask(host, conversation=TALK)
+    await told(host)
+    await host.let_go(Forgotten((f"conversation/{TALK}",)))
     await ask(host, conversation=TALK)
     assert prepared(peers)[-1].seed is None

@@ -216,11 +216,11 @@ async def test_scores_are_positive_and_fall(store: Store) -> None:
 # --- vectors ---------------------------------------------------------------------------------------------------------
 
 
-async def test_passages_without_vectors_of_a_model_are_known(store: Store) -> None:
+async def test_texts_without_vectors_of_a_model_are_known(store: Store) -> None:
     ids = await add_document(store, "boiler", ["a", "b", "c"])
     assert await store.put_vectors("m", [(ids[0], vector(1, 0)), (ids[2], vector(0, 1))]) == 2
-    assert [each.id for each in await store.passages_without_vectors("m", 10)] == [ids[1]]
-    assert [each.id for each in await store.passages_without_vectors("other", 2)] == ids[:2]
+    assert [each.name for each in await store.texts_without_vectors("m", 10)] == [ids[1]]
+    assert [each.name for each in await store.texts_without_vectors("other", 2)] == ids[:2]
 
 
 async def test_vectors_come_back_by_model_with_their_passages(store: Store) -> None:

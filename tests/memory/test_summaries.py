@@ -78,7 +78,7 @@ def test_labels_bullets_repetitions_and_half_sentences_are_taken_off() -> None:
 
 
 def test_over_the_bound_the_oldest_and_the_names_go_first() -> None:
-    before = "Se habló un buen rato de Roma. La factura vieja fue de 40 euros."
+    before = "La factura vieja fue de 40 euros. Se habló un buen rato de Roma."
     exchange = Exchange(before, "", "La factura nueva es de 70 euros.")
     assert mended(before, exchange, most_words=7) == "La factura nueva es de 70 euros."
     assert mended(before, exchange, most_words=14) == (

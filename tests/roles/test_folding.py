@@ -162,7 +162,9 @@ async def test_an_exchange_told_to_a_new_holder_is_folded_into_what_the_host_kno
 
 async def test_nobody_is_seeded_with_the_conversation_of_another_person(home: Home) -> None:
     state = (await remember(home.folding(), person="ana")).state
-    assert (await recall(home.folding(), person="ben", seed=state)).exchanges == 0
+    folding = home.folding()
+    for person in ("ben", "ana"):
+        assert (await recall(folding, person=person, seed=state if person == "ben" else None)).exchanges == 0
 
 
 async def test_a_conversation_that_makes_room_is_written_down_and_goes_on_from_there(home: Home) -> None:
@@ -247,6 +249,23 @@ async def test_what_a_person_wrote_and_what_knows_more_is_never_set_back(home: H
         await remember(later)
     await later.stop()
     assert await home.store.summaries() == [edited]
+
+
+async def test_a_record_that_something_took_the_place_of_is_not_gone_on_from(home: Home) -> None:
+    first = home.folding()
+    for _ in range(2):
+        await remember(first)
+    await first.stop()
+    (known,) = await home.store.summaries()
+    await home.store.append("summary", "", msgspec.structs.replace(known, replaced_by="summary/of-the-project"))
+    later = home.folding()
+    assert (await recall(later)).exchanges == 0
+    for _ in range(2):
+        await remember(later, "And the deposit?", answer="1.800 euros.")
+    await later.stop()
+    (anew,) = await home.store.summaries()
+    assert (anew.replaced_by, anew.exchanges) == ("", 2)
+    assert "900" not in anew.text
 
 
 async def test_a_project_makes_it_the_projects_and_nobody_makes_it_the_households(home: Home) -> None:
@@ -385,3 +404,14 @@ async def test_a_state_that_was_taken_before_something_was_forgotten_is_written_
     (written,) = await home.store.bodies_below("summary")
     assert isinstance(written, SummaryBody)
     assert "4711" not in written.text + written.title
+
+
+async def test_a_conversation_that_is_forgotten_while_it_is_folded_stays_forgotten(home: Home) -> None:
+    folding = home.folding()
+    home.writer.gate.clear()
+    telling = asyncio.create_task(remember(folding))
+    await home.writer.began.wait()
+    folding.let_go(Forgotten((f"conversation/{TALK}",)))
+    home.writer.gate.set()
+    assert (await telling).exchanges == 0
+    assert len(folding) == 0
