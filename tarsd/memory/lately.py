@@ -70,6 +70,10 @@ class LatelyForgotten:
         if facts:
             self._lately.append((self._clock() + LATELY_S, facts))
 
+    def clean(self, told: StateT) -> StateT:
+        """Return a conversation's state without what was forgotten lately; its title may tell it too."""
+        return replace(told, summary=self.without(told.summary), title=self.without(told.title))
+
     def without(self, summary: str) -> str:
         """Return a new summary without what was forgotten lately."""
         for facts in self._facts():

@@ -17,8 +17,6 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-import msgspec
-
 from tarsd import calls
 from tarsd.calls import (
     ConversationsItem,
@@ -144,14 +142,14 @@ class Folding:
             request,
             summary,
             language=detect_language(request.question),
-            title=summaries.title_of(request.question),
+            title=self._lately.without(summaries.title_of(request.question)),
         )
         return state_of(kept)
 
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""
         if seed is not None and seed.person == person:
-            clean = msgspec.structs.replace(seed, summary=self._lately.without(seed.summary))
+            clean = self._lately.clean(seed)
             self._conversations.seed(conversation, clean)
         if self._conversations.get(conversation, person) is None:
             written = await self._synthesis.read(conversation, person)
@@ -209,8 +207,8 @@ class Folding:
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:
-            kept = msgspec.structs.replace(kept, summary=self._lately.without(kept.summary))
-            if await self._synthesis.write(conversation, kept):
+            kept = self._lately.clean(kept)  # it may have been taken before something was forgotten
+            if kept.summary and await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:
             log.warning("a conversation's summary was not written down: %s", error)

@@ -41,6 +41,8 @@ from tarsd.memory.bodies import (
     receipt_key,
 )
 from tarsd.memory.closure import Closure, Remembered, Target, closure
+from tarsd.memory.forgetting import Forgotten, LetGo
+from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.store import Entry
 from tarsd.names import Capability, NodeId
 from tarsd.planning.receipts import NOT_YET, nodes_to_obey, receipt_item, removed_of, still_to_obey
@@ -63,7 +65,7 @@ class Forgetting(Role):
     def __init__(self, services: Services, parts: Sequence[Part] = ()) -> None:
         self._services = services
         self._store = services.store
-        self._obeying = Obeying(services, parts)
+        self._obeying = Obeying(services, [*parts, self._delete_leftovers])
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -195,6 +197,13 @@ class Forgetting(Role):
                 async for item in items:
                     result = await self._store.apply(item.records)
                     more = item.more and result.applied > 0
+
+    async def _delete_leftovers(self, forgotten: Forgotten) -> LetGo:
+        """Delete the vectors' files of a node that had the role `processing` and has it no more: nobody cleans them."""
+        node = self._services.config.node
+        if "processing" not in node.roles:
+            await asyncio.to_thread(delete_files, node.data_dir / "vectors", lambda file: False)
+        return LetGo()
 
     # --- receipts ---------------------------------------------------------------------------------------------
 

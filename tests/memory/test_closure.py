@@ -90,7 +90,7 @@ def test_by_wording_nothing_of_another_person_is_found_by_links_all_is() -> None
     told = summary("s", "It rained. The code of the safe is 4711.")
     linked = summary("t", "It rained. The code of the safe is 4711.", sources=[Source(keys=of("a")), Source("c")])
     found = forget("a", memory("a", "The safe's code is 4711"), told, linked, unseen=("s", "t"))
-    assert list(found.rewritten) == [summary_key("t")]
+    assert {key: body.text for key, body in found.rewritten.items()} == {summary_key("t"): "It rained."}
 
 
 def test_a_document_takes_what_was_learned_from_it() -> None:

@@ -390,7 +390,20 @@ async def test_an_exchange_that_is_being_folded_does_not_bring_back_what_is_forg
     await home.writer.began.wait()
     folding.let_go(FORGOTTEN)
     home.writer.gate.set()
-    assert "4711" not in (await telling).summary
+    item = await telling
+    assert item.state is not None
+    assert "4711" not in item.state.summary + item.state.title
+
+
+async def test_a_state_that_was_taken_before_something_was_forgotten_is_written_without_it(home: Home) -> None:
+    folding = home.folding()
+    await remember(folding, "What was it?", answer="It rained. The safe's code is 4711.")
+    ((conversation, kept),) = folding._conversations.list()
+    folding.let_go(FORGOTTEN)
+    await folding._write(conversation, kept)
+    (written,) = await home.store.bodies_below("summary")
+    assert isinstance(written, SummaryBody)
+    assert "4711" not in written.text + written.title
 
 
 async def test_a_conversation_that_is_forgotten_while_it_is_folded_stays_forgotten(home: Home) -> None:

@@ -60,7 +60,9 @@ class Place:
 async def start(node: HomeNode, *parts: Part) -> Forgetting:
     """Let a node forget; the others see that it can."""
     identity: Any = SimpleNamespace(node_id=node.id, name=node.name)
-    node.services = dataclasses.replace(node.services, identity=identity)
+    config = node.services.config
+    config = msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, data_dir=node.home.folder))
+    node.services = dataclasses.replace(node.services, identity=identity, config=config)
     role = Forgetting(node.services, parts)
     node.handlers |= role.handlers()
     seen: Callable[..., Member] = type(node).seen
@@ -280,12 +282,7 @@ async def test_backups_and_damaged_copies_are_named(home: Home, tmp_path: Path) 
     (tmp_path / "backups").mkdir()
     (tmp_path / "backups" / "monday.tarsd-backup").write_bytes(b"?")
     (tmp_path / "a.db.corrupt-20260101T000000").write_bytes(b"?")
-    node = await home.add("a")
-    config = msgspec.structs.replace(
-        node.services.config, node=msgspec.structs.replace(node.services.config.node, data_dir=tmp_path)
-    )
-    node.services = dataclasses.replace(node.services, config=config)
-    role = await start(node)
+    role = await start(await home.add("a"))
     await remember(home, SECRET)
     (removed,) = (await forget(role)).nodes
     assert (removed.backups, removed.damaged_copies) == (["monday.tarsd-backup"], ["a.db.corrupt-20260101T000000"])
@@ -312,3 +309,42 @@ async def test_what_one_node_says_is_said_once(home: Home, pair: tuple[Forgettin
     first: Removed = await one(pair[0].handlers()[calls.OBEY.name], request)
     assert await one(pair[0].handlers()[calls.OBEY.name], request) == first
     assert first in receipt.nodes
+
+
+async def test_a_receipt_that_is_heard_of_again_is_not_answered_again(
+    home: Home, pair: tuple[Forgetting, Forgetting]
+) -> None:
+    await remember(home, SECRET)
+    receipt = await forget(pair[0])
+    first = await pair[0]._obeying.answer(receipt.receipt)
+    pair[0]._obeying._heard(Forgotten(receipts=(receipt.receipt,)))
+    assert await pair[0]._obeying.answer(receipt.receipt) == first
+
+
+async def test_a_node_that_comes_later_has_nothing_to_answer(home: Home, pair: tuple[Forgetting, Forgetting]) -> None:
+    await remember(home, SECRET)
+    await forget(pair[0])
+    late = await start(await home.add("c"))
+    await home.settle()
+    await late._obeying._done.wait()
+    assert states((await receipts(late))[0]) == {"a": "done", "b": "done"}
+    await late.stop()
+
+
+async def test_a_node_that_is_told_before_the_records_come_fetches_them(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    await remember(home, SECRET)
+    home.nodes["b"].handlers.pop(calls.PUSH.name)  # nothing is pushed to it, and it does not pull by itself
+    assert (await forget(pair[0])).is_whole
+    assert left_in(tmp_path) == []
+
+
+async def test_vectors_of_a_role_that_the_node_has_no_more_are_deleted(home: Home, tmp_path: Path) -> None:
+    role = await start(await home.add("a"))
+    (tmp_path / "vectors").mkdir()
+    (tmp_path / "vectors" / "old.vectors").write_bytes(STEM)
+    await remember(home, SECRET)
+    assert (await forget(role)).is_whole
+    assert left_in(tmp_path) == []
+    await role.stop()
