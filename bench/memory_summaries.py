@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 from bench.harness import Context, Row
@@ -149,23 +149,22 @@ async def bundled_model(folder: Path) -> AsyncGenerator[Write, None]:
         cognitive=Settings(engines=(Engine(kind="llama_cpp", threads=1),)),
     )
     identity = init_cluster(folder, "bench")
-    store = await Store.open(folder / "memory.db", identity.node_id)
-    client = RpcClient(identity)
-    role = Cognitive(Services(config, identity, store, Dispatch(_Nobody(), client, {}), lambda: ()))
-
-    async def write(text: str) -> SummarizeItem:
-        served = CallContext(None, Headers(DEADLINE_S, 1, TraceId("bench")))
-        request = SummarizeRequest(text, summaries.MODEL_WORDS)
-        async with aclosing(role.handlers()[calls.SUMMARIZE.name](request, served)) as items:
-            return await anext(items)
-
-    await role.start()
-    try:
+    async with AsyncExitStack() as stack:
+        store = await Store.open(folder / "memory.db", identity.node_id)
+        stack.push_async_callback(store.close)
+        client = RpcClient(identity, silence_s=config.network.silence_s)
+        stack.push_async_callback(client.close)
+        role = Cognitive(Services(config, identity, store, Dispatch(_Nobody(), client, {}), lambda: ()))
+        await role.start()
+        stack.push_async_callback(role.stop)
         async with asyncio.timeout(READY_S):
             while not role.status()["ready"]:  # noqa: ASYNC110 - another process has no event for us
                 await asyncio.sleep(0.2)
-        yield write
-    finally:
-        await role.stop()
-        await client.close()
-        await store.close()
+        yield lambda text: _written_by(role, text)
+
+
+async def _written_by(role: Cognitive, text: str) -> SummarizeItem:
+    served = CallContext(None, Headers(DEADLINE_S, 1, TraceId("bench")))
+    request = SummarizeRequest(text, summaries.MODEL_WORDS)
+    async with aclosing(role.handlers()[calls.SUMMARIZE.name](request, served)) as items:
+        return [item async for item in items].pop()

@@ -117,6 +117,7 @@ class Account:
             "rss_mib": round(rss_bytes() / (1 << 20), 2),
             "open_files": len(os.listdir("/proc/self/fd")),
             "tasks": len(asyncio.all_tasks()),
+            "clock": round(time.time(), 3),
         }
 
     def gossip_problem(self) -> str:

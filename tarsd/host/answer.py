@@ -102,6 +102,10 @@ class Answer(msgspec.Struct):
         rest = self._show(text[len(shown) :])
         return [events.NoticeEvent("degraded", reason), rest]
 
+    def tell(self, text: str) -> events.TokenEvent:
+        """Return a sentence of this node's own as a piece of the answer."""
+        return self._show(text)
+
     def done(self, here: str, now: float) -> events.DoneEvent:
         """Return the last event of a whole answer; `here` is this node's name."""
         finish = self.finish

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tarsd.calls import Passage
-from tarsd.memory import stemming
+from tarsd.memory import bodies, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.database import Row
 from tarsd.memory.vector_table import Change as Change
@@ -36,6 +36,8 @@ _COUNTED = {
     "waiting": "waiting",
     "quarantined": "quarantine",
 }
+
+_BATCH = 500
 
 
 class DocumentEntry(msgspec.Struct, frozen=True):
@@ -60,6 +62,26 @@ def _to_passage(row: Row) -> Passage:
 class Library(VectorTable):
     """The reading side of the store. Every method raises `StorageError` when the disk or database fails."""
 
+    async def bodies_below(self, key: str) -> list[bodies.Body]:
+        """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
+        found: list[bodies.Body] = []
+        after = f"{key}/"
+        while True:
+            rows = await self._rows(
+                """SELECT visible.key, kind, body FROM visible JOIN log USING (id)
+                   WHERE visible.key > ?1 AND visible.key < ?2 || '0' ORDER BY visible.key LIMIT ?3""",
+                (after, key, _BATCH),
+            )
+            if not rows:
+                return found
+            found += [body for row in rows if (body := bodies.read(row[1], row[0], row[2])) is not None]
+            after = rows[-1][0]
+
+    async def body_of(self, key: str) -> bodies.Body | None:
+        """Return what is visible at a key, None where nothing is."""
+        rows = await self._rows("SELECT kind, body FROM visible JOIN log USING (id) WHERE visible.key = ?", (key,))
+        return bodies.read(rows[0][0], key, rows[0][1]) if rows else None
+
     # --- documents --------------------------------------------------------------------------------------------
 
     async def documents(self) -> list[DocumentEntry]:
@@ -75,6 +97,11 @@ class Library(VectorTable):
     async def has_document(self, sha256: str) -> bool:
         """Say whether the document is here."""
         return bool(await self._rows("SELECT 1 FROM documents WHERE sha256 = ?", (sha256,)))
+
+    async def texts_of(self, sha256: str) -> list[str]:
+        """Return the texts of a document's passages, in the order of their keys."""
+        found = await self._rows("SELECT body FROM passages JOIN log USING (id) WHERE document = ?", (sha256,))
+        return [decode(body, PassageBody).text for (body,) in found]
 
     async def document_count(self) -> int:
         """Return how many documents there are."""

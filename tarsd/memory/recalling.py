@@ -8,12 +8,18 @@ Rules
 3. An administrator's questions lean on its own memories, not on those that it may see.
 4. Within a project, what belongs to another one is left out. What was replaced, or is over, is no answer for now.
 5. Most in common first, newest first where that is the same.
+6. A question about one's own things ("my", "do you remember") whose words are in no memory, since it was told in
+   another language or in other words, gets the one that meaning finds first. Of other questions nobody knows whether
+   it fits.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from tarsd.calls import Memory, Who
 from tarsd.memory.bodies import MemoryBody
@@ -36,6 +42,13 @@ _ASKING_WORDS = (
     "llaman nombre nombres quiero necesito puedes puede are am m re s t d ll ve"
 )
 _ASKING = frozenset(_ASKING_WORDS.split())
+
+
+_OWN = re.compile(
+    r"\b(?:my|mine|our|ours|"
+    r"mis?|m[ií][oa]s?|nuestr[oa]s?|me|nos|remember|told you|recuerdas?|te\s+(?:dije|he\s+dicho|cont[eé]))\b",
+    re.IGNORECASE,
+)
 
 
 class Remembered(Protocol):
@@ -61,35 +74,39 @@ async def recall(
     """Return what belongs to a question; `search` finds keys by meaning, beside the keywords; its errors are raised."""
     own = Who(who.person)
     profile = await store.profile(own, project, now=now)
-    asked = _asked(question)
+    asked = asked_about(question)
     if not asked:
         return Recall([view(each.body) for each in profile], [])
-    found = list(await search(question, FOUND, language)) if search is not None else []
-    found += await store.search_memories_by_keywords(question, FOUND, language, own)
+    by_meaning = list(await search(question, FOUND, language)) if search is not None else []
+    found = by_meaning + await store.search_memories_by_keywords(question, FOUND, language, own)
     kept = await store.get_many([key for key, _ in found], own)
-    scored = [(relevance(asked, each), each) for each in kept if _is_for(each, project, now)]
-    ranked = sorted(scored, key=lambda pair: (-pair[0], -_at(pair[1])))
-    best = [view(each.body, score=score) for score, each in ranked if score >= ENOUGH]
+    views = [view(each.body) for each in kept if _is_for(each, project, now)]
+    scored = [replace(each, score=relevance(asked, each)) for each in views]
+    best = sorted((each for each in scored if each.score >= ENOUGH), key=lambda each: (-each.score, -each.made_at))
+    if not best and _OWN.search(question):
+        best = [each for each in scored if each.key in dict(by_meaning)][:1]
     memories = [each for each in best if each.kind == "memory"]
     summaries = [each for each in best if each.kind == "summary"][:KEEP_SUMMARIES]
     return Recall([view(each.body) for each in profile], [*memories[: KEEP - len(summaries)], *summaries])
 
 
-def relevance(asked: Sequence[str], kept: Kept) -> float:
+def relevance(asked: Sequence[str], memory: Memory) -> float:
     """Return how much of what is asked about is in a memory, or of it in the question, 0 to 1 (rule 2)."""
-    body = kept.body
-    title = "" if isinstance(body, MemoryBody) else body.title
-    told = words(" ".join((title, body.text, *body.tags)))
-    stems = frozenset((*told, *stem_words(told, body.language)))
-    asked_stems = zip(asked, stem_words(list(asked), body.language), strict=True)
-    shared = [word for word, stem in asked_stems if word in stems or stem in stems]
-    of_question = len(shared) / len(asked)
-    content = set(stem_words([word for word in told if word not in _LITTLE], body.language))
-    of_memory = len(shared) / len(content) if len(shared) >= 2 and content else 0.0
-    return max(of_question, min(1.0, of_memory) if of_memory >= ENOUGH else 0.0)
+    shared, content = in_common(asked, memory)
+    of_memory = min(1.0, shared / content) if shared >= 2 and content else 0.0
+    return max(shared / len(asked), of_memory if of_memory >= ENOUGH else 0.0)
 
 
-def _asked(question: str) -> list[str]:
+def in_common(asked: Sequence[str], memory: Memory) -> tuple[int, int]:
+    """Return how many of the words asked about are in a memory, by their stems, and how many words it has itself."""
+    told = words(" ".join((memory.title, memory.text, *memory.tags)))
+    stems = frozenset((*told, *stem_words(told, memory.language)))
+    asked_stems = zip(asked, stem_words(list(asked), memory.language), strict=True)
+    shared = sum(word in stems or stem in stems for word, stem in asked_stems)
+    return shared, len(set(stem_words([word for word in told if word not in _LITTLE], memory.language)))
+
+
+def asked_about(question: str) -> list[str]:
     """Return the words that say what a question is about, without doubles; [] where it is about nothing."""
     content = [word for word in dict.fromkeys(words(question)) if word not in _LITTLE]
     return [word for word in content if word not in _ASKING] or content
@@ -102,7 +119,3 @@ def _is_for(kept: Kept, project: str, now: float) -> bool:
     if not isinstance(body, MemoryBody):
         return True
     return body.sort == "fact" and (not body.valid_until or body.valid_until > now)
-
-
-def _at(kept: Kept) -> float:
-    return kept.body.made_at if isinstance(kept.body, MemoryBody) else kept.body.ended_at

@@ -30,6 +30,20 @@ class Texts(NamedTuple):
     loading: str
     cut: str
     summarize: str
+    wish_temporary: str
+    wish_failed: str
+    saved: str
+    saved_instead: str
+    saved_already: str
+    saved_wish: str
+    few_copies: str
+    forgotten: str
+    forgotten_along: str
+    forgotten_conversation: str
+    forgotten_later: str
+    forget_which: str
+    forget_none: str
+    forget_everything: str
 
 
 ENGLISH = Texts(
@@ -58,6 +72,22 @@ ENGLISH = Texts(
     loading="Waiting: the model is being loaded.",
     cut="The answer was cut off: {reason}",
     summarize="Summarise the text in at most {words} words. Keep names, dates and numbers. Write only the summary.",
+    wish_temporary="This is a temporary chat: nothing is written of it, and nothing that is remembered is changed.",
+    wish_failed="That could not be done: {reason}",
+    saved="I will remember: “{text}”",
+    saved_instead="I will remember: “{text}” It takes the place of: {old}",
+    saved_already="I knew that already: “{text}”",
+    saved_wish="Very well: “{text}”",
+    few_copies="It is on {copies} of {wanted} PCs so far.",
+    forgotten="Forgotten for good: “{text}” ({key})",
+    forgotten_along="With it went what was made of it: {count}.",
+    forgotten_conversation="This conversation is forgotten.",
+    forgotten_later="{nodes} will forget it too as soon as it is back.",
+    forget_which="Several things like that are remembered. Which one is to be forgotten?\n{listed}\n"
+    "Answer with a number, or “all”.",
+    forget_none="Nothing like that is remembered.",
+    forget_everything="That is too much for one sentence in a chat. All that is remembered can be seen and forgotten "
+    "with `tarsd memory`, or on the page.",
 )
 
 SPANISH = Texts(
@@ -86,6 +116,21 @@ SPANISH = Texts(
     loading="En espera: se está cargando el modelo.",
     cut="La respuesta se ha cortado: {reason}",
     summarize="Resume el texto en {words} palabras como máximo. Conserva nombres, fechas y cifras. Escribe solo eso.",
+    wish_temporary="Este chat es temporal: no se escribe nada de él, y no se cambia nada de lo recordado.",
+    wish_failed="No se ha podido hacer: {reason}",
+    saved="Lo recordaré: «{text}»",
+    saved_instead="Lo recordaré: «{text}» Sustituye a: {old}",
+    saved_already="Ya lo sabía: «{text}»",
+    saved_wish="De acuerdo: «{text}»",
+    few_copies="Por ahora está en {copies} de {wanted} PC.",
+    forgotten="Olvidado para siempre: «{text}» ({key})",
+    forgotten_along="Y con ello lo que salió de ahí: {count}.",
+    forgotten_conversation="Esta conversación queda olvidada.",
+    forgotten_later="{nodes} también lo olvidará en cuanto vuelva.",
+    forget_which="Se recuerdan varias cosas así. ¿Cuál se olvida?\n{listed}\nResponde con un número, o «todas».",
+    forget_none="No se recuerda nada así.",
+    forget_everything="Eso es demasiado para una frase en un chat. Todo lo recordado se puede ver y olvidar con "
+    "`tarsd memory`, o en la página.",
 )
 
 _BY_LANGUAGE = {"en": ENGLISH, "es": SPANISH}

@@ -113,7 +113,7 @@ class Orchestrator(Role):
             except TarsdError as error:
                 log.debug("%s: memories are searched by keywords only: %s", context.headers.trace, error)
                 return []
-            return found.found
+            return [] if found.degraded else found.found  # keywords are asked beside it anyway
 
         query = planner.with_what_came_before(request.question, request.turns)
         try:

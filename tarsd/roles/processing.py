@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -30,15 +31,19 @@ from tarsd.documents.jobs import IngestJobs
 from tarsd.engines.sentence_transformers import EmbeddingEngine
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
+from tarsd.memory.forgetting import Forgotten, LetGo, documents_of
+from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, Role, Services, WorkerView
+from tarsd.roles.base import Attributes, JobResult, Night, NightlyPart, Role, Services, WorkerView
 from tarsd.roles.embedding import Embedding
 from tarsd.roles.searching import Searching
 from tarsd.roles.serving import Serving
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
+
+LET_GO_S = 3.0  # for the index to take out what was forgotten and save its file
 
 
 class Processing(Role):
@@ -119,6 +124,15 @@ class Processing(Role):
         """See `Role`."""
         return {"rebuild_embeddings": self._rebuild, "health_check": self._check_index}
 
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """See `Role`: cached answers, a document that waits to be read, the vectors' files."""
+        cached = self._searching.take_cached_gone()
+        for sha256 in documents_of(forgotten):
+            await self._jobs.forget(sha256)
+        await self._serving.let_go(LET_GO_S)
+        await asyncio.to_thread(delete_files, self._services.config.node.data_dir / "vectors", self._serving.holds)
+        return LetGo(cached=cached)
+
     async def _ingest(self, request: IngestRequest, context: CallContext) -> AsyncGenerator[IngestItem, None]:
         if context.upload is None:
             raise InvalidInput("ingest: the document's bytes are missing")
@@ -168,10 +182,11 @@ class Processing(Role):
         except (Unavailable, DeadlineExceeded) as error:
             log.info("%d passages are embedded later: %s", len(records), error)
 
-    async def _rebuild(self) -> JobResult:
+    async def _rebuild(self, night: Night) -> JobResult:
         info = self._engine.info()
         if info is None:
             return JobResult(0, "the embedding model is not loaded", ok=False)
+        await night.step(night.cursor, "embeds what has no vectors")
         missing = await self._embedding.missing(everywhere=True)
         if progress := self._serving.progress():
             return JobResult(missing, f"{missing} texts embedded; {progress}: the old model serves on", ok=False)
@@ -180,7 +195,7 @@ class Processing(Role):
             await self._store.forget_model(model)
         return JobResult(missing + len(stale), f"{missing} texts embedded, {len(stale)} stale models dropped")
 
-    async def _check_index(self) -> JobResult:
+    async def _check_index(self, night: Night) -> JobResult:
         """Compare the index with the records, ids and vectors, and mend it where they differ."""
         index = self._serving.pairs()[-1].index
         status = index.status()

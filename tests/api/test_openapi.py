@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
+from tarsd import calls
 from tarsd.api import openapi
 from tarsd.api.openapi_routes import ROUTES
 from tarsd.api.scopes import OPEN_PATHS
@@ -37,6 +38,7 @@ REPLIES = {
     "ingest": scripted.INGEST,
     "jobs": scripted.INGEST,
     "status": [scripted.status()],
+    "forget": [calls.ForgetItem("r1", ["document/" + "a" * 64], [calls.Removed("pc1", "done", 3)], 1.0, True)],
     "nightly": [NightlyItem("health_check", True, 0, "fine", 0.1)],
 }
 MEMBERS = (
@@ -112,7 +114,7 @@ def test_every_route_is_described() -> None:
     assert {path for _, path in ROUTES} == paths_of_all_modules(), "add it to tarsd/api/openapi_routes.py"
 
 
-@pytest.mark.parametrize("path", sorted({path for _, path in ROUTES} - {"/v1/models/{name}", "/page/{name}"}))
+@pytest.mark.parametrize("path", sorted({path for _, path in ROUTES if "{" not in path}))
 def test_a_wrong_method_is_405_and_tells_the_right_ones(url: str, path: str) -> None:
     right = {method for method, known in ROUTES if known == path}
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - right:

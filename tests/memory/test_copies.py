@@ -72,6 +72,11 @@ def test_who_has_more_than_we_have_is_ahead() -> None:
     assert found.have == {"o": 5, "new": 0, "none": 0}
 
 
+def test_who_has_more_of_what_we_write_ourselves_is_no_copy_of_it() -> None:
+    found = agree({"o": Head(5, b"s")}, {"o": (7, b"t")}, {}, own="o")
+    assert (found.ahead, found.have) == (["o"], {})
+
+
 @given(st.integers(0, 8), st.integers(0, 8))
 def test_two_nodes_on_one_chain_never_see_a_fork(mine: int, theirs: int) -> None:
     records = chain("o", 8)

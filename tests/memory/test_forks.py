@@ -95,10 +95,20 @@ async def test_the_branch_that_stays_is_left_as_it_is_and_the_fork_is_noted(open
     store = await open_store("bob", BOB)
     loser, winner = greater_and_lesser(chain(["a"]))
     await store.apply(winner)
+    await store.apply(loser)  # refused, before anybody knows why
     before = await log_of(store)
     assert await store.give_way(ORIGIN, 1, loser[1].sha) == 0
     assert await log_of(store) == before
     assert any("two branches" in note for note in await store.quarantine_notes())
+
+
+async def test_two_branches_of_the_same_length_have_different_marks(open_store: OpenStore) -> None:
+    bob, carl = await open_store("bob", BOB), await open_store("carl", ANA)
+    common = chain(["a"])
+    await bob.apply(chain(["x"], common))
+    await carl.apply(chain(["y"], common))
+    assert await bob.vector() == await carl.vector()
+    assert bob.mark() != carl.mark()
 
 
 async def test_what_is_no_fork_is_left_alone(open_store: OpenStore) -> None:

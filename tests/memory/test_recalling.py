@@ -141,6 +141,16 @@ async def test_what_is_found_by_meaning_is_considered_too(store: Store) -> None:
     assert "wanted" in await relevant(store, "shed old", search=_finds("memory/wanted"))
 
 
+async def test_ones_own_in_other_words_is_what_meaning_finds_first(store: Store) -> None:
+    await write(store, fact("key", "La llave está bajo la maceta", "es"), fact("dog", "Mi perro se llama Rex", "es"))
+    found = _finds("memory/key", "memory/dog")
+    assert await relevant(store, "Where did I put my keys?", search=found) == ["key"]
+    assert await relevant(store, "Where are keys made?", search=found) == []
+    assert await relevant(store, "Where did I put my keys?") == []
+    await write(store, fact("keys", "The keys are in the car"))
+    assert await relevant(store, "Where did I put my keys?", search=_finds("memory/dog", "memory/keys")) == ["keys"]
+
+
 async def test_no_more_is_kept_than_helps(store: Store) -> None:
     await write(
         store,
