@@ -194,38 +194,6 @@ async def test_before_it_is_started_and_after_it_is_stopped_it_says_why(store: S
     assert not index.status().ready
 
 
-async def test_it_lets_go_by_saving_its_file_where_it_is_in_step(store: Store, tmp_path: Path) -> None:
-    await add(store, "boiler", 2)
-    secret = vector(0.123, 0.456, 0.789)
-    (hidden,) = await add_document(store, "secret", ["secret"])
-    await store.put_vectors(MODEL, [(hidden, secret)])
-    async with running(store, tmp_path / "index", save_after_s=0.0) as index:
-        await store.forget_document(sha("secret"))
-        await index.let_go(20)
-        (file,) = files(tmp_path / "index")
-        assert secret not in file.read_bytes()
-        assert index.holds(file)
-        assert not index.holds(file.with_name("other.vectors"))
-
-
-async def test_an_index_that_is_not_in_step_lets_go_of_its_whole_file(store: Store, tmp_path: Path) -> None:
-    await add(store, "boiler", 1)
-    index = VectorIndex(store, tmp_path / "index")
-    await index.start(MODEL, 3)
-    await settled(index)
-    await index.stop()
-    assert len(files(tmp_path / "index")) == 1
-    await index.let_go(0.01)
-    assert files(tmp_path / "index") == []
-
-
-def test_files_that_nobody_keeps_clean_are_deleted_unfinished_ones_too(tmp_path: Path) -> None:
-    for name in ("kept.vectors", "kept.vectors.new", "old.vectors", "old.vectors.new", "other.txt"):
-        (tmp_path / name).write_bytes(b"?")
-    assert delete_files(tmp_path, lambda path: path.name == "kept.vectors") == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.vectors", "kept.vectors.new", "other.txt"]
-
-
 async def test_a_wrong_vector_under_a_right_id_is_found_and_mended(store: Store, tmp_path: Path) -> None:
     ids = await add(store, "boiler", 3)
     async with running(store, tmp_path) as index:
@@ -292,3 +260,35 @@ async def test_what_is_put_while_the_index_is_filled_is_not_passed_over(store: S
         assert await found(index, AXES[0]) == {ids[0], ids[1]}
     finally:
         await index.stop()
+
+
+async def test_it_lets_go_by_saving_its_file_where_it_is_in_step(store: Store, tmp_path: Path) -> None:
+    await add(store, "boiler", 2)
+    secret = vector(0.123, 0.456, 0.789)
+    (hidden,) = await add_document(store, "secret", ["secret"])
+    await store.put_vectors(MODEL, [(hidden, secret)])
+    async with running(store, tmp_path / "index", save_after_s=0.0) as index:
+        await store.forget_document(sha("secret"))
+        await index.let_go(20)
+        (file,) = files(tmp_path / "index")
+        assert secret not in file.read_bytes()
+        assert index.holds(file)
+        assert not index.holds(file.with_name("other.vectors"))
+
+
+async def test_an_index_that_is_not_in_step_lets_go_of_its_whole_file(store: Store, tmp_path: Path) -> None:
+    await add(store, "boiler", 1)
+    index = VectorIndex(store, tmp_path / "index")
+    await index.start(MODEL, 3)
+    await settled(index)
+    await index.stop()
+    assert len(files(tmp_path / "index")) == 1
+    await index.let_go(0.01)
+    assert files(tmp_path / "index") == []
+
+
+def test_files_that_nobody_keeps_clean_are_deleted_unfinished_ones_too(tmp_path: Path) -> None:
+    for name in ("kept.vectors", "kept.vectors.new", "old.vectors", "old.vectors.new", "other.txt"):
+        (tmp_path / name).write_bytes(b"?")
+    assert delete_files(tmp_path, lambda path: path.name == "kept.vectors") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.vectors", "kept.vectors.new", "other.txt"]
