@@ -210,8 +210,11 @@ def _move_aside(path: Path) -> Path:
 
 
 def damaged_copies(path: Path) -> list[str]:
-    """Return the names of databases that were moved aside; what is forgotten may still stand in them."""
-    return sorted(each.name for each in path.parent.glob(f"{path.name}.corrupt-*"))
+    """Return the names of databases that were moved aside, damaged or for a restored one; what is forgotten may still
+    stand in them.
+    """
+    kinds = ("corrupt", "before-restore")
+    return sorted(each.name for kind in kinds for each in path.parent.glob(f"{path.name}.{kind}-*"))
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive
 from tarsd.memory.bodies import TOMBSTONE, Body
-from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
+from tarsd.memory.database import Database, Row, damaged_copies, open_database, uninterrupted
 from tarsd.memory.library import Change
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
@@ -168,6 +169,23 @@ class Store(Sharing):
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
                 await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
+
+    # --- for backups ------------------------------------------------------------------------------------------
+
+    @property
+    def rewrites(self) -> int:
+        """A number that grows when records that stand in the log are erased or renamed."""
+        return self._writer.rewrites
+
+    @asynccontextmanager
+    async def unchanged(self) -> AsyncGenerator[None, None]:
+        """Let nobody write records while the block runs; reading goes on."""
+        async with self._writer.order:
+            yield
+
+    async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return the rows of a SELECT."""
+        return await self._rows(sql, parameters)
 
     # --- within -----------------------------------------------------------------------------------------------
 

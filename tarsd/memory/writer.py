@@ -58,6 +58,7 @@ class Writer:
         self.order = asyncio.Lock()
         self.origin = ""
         self.heads: dict[str, Head] = {}
+        self.rewrites = 0  # how often records that stand in the log were erased or renamed
         self._database = database
         self._node = node
         self._now_s = now_s
@@ -224,6 +225,7 @@ class Writer:
             self.origin = before
             raise
         self.heads |= moved.heads
+        self.rewrites += bool(moved.before)
         if shown.added or shown.removed:
             self._notify(Change(tuple(shown.added), tuple(shown.removed)))
 
@@ -248,6 +250,7 @@ class Writer:
             self.origin = origin
             raise
         self._waits = waits
+        self.rewrites += bool(written.erased)
         for record in records:
             self.heads[record.origin] = max(
                 self.heads.get(record.origin, EMPTY), Head(record.seq, record.sha), key=lambda head: head.seq
