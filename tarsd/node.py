@@ -42,6 +42,7 @@ from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
+from tarsd.roles.backing import Backing
 from tarsd.roles.base import Role, Services
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.models import Models
@@ -211,6 +212,8 @@ class Node:
         if self.identity.zone is Zone.CORE:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
+            self.backing = Backing(services)
+            self._roles.append(self.backing)
             runner = self._nightly_runner(services)
             keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
             self.gossip.subscribe(keeper.member_changed)
@@ -242,6 +245,7 @@ class Node:
             subscribe=self.gossip.subscribe,
             passes=self._passes,
             trust=self.trust,
+            backup=self.backing.make if self.identity.zone is Zone.CORE else None,
         )
 
     def _models(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from tarsd import __version__
 from tarsd.cli import exits
+from tarsd.cli.backup_parser import add_backup_commands
 
 _ABOUT = """\
 tarsd: the private assistant that runs on all of a household's PCs at once.
@@ -61,6 +62,7 @@ def build_parser() -> Parser:
         _add_model_commands,
         _add_watching_commands,
         _add_memory_commands,
+        add_backup_commands,
         _add_token_commands,
         _add_config_commands,
     ):
