@@ -9,6 +9,7 @@ from aiohttp import web
 
 from tarsd.api import (
     anthropic_messages,
+    backups,
     documents,
     memory_status,
     models,
@@ -23,7 +24,19 @@ from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
 
 # All that have routes beside this one.
-MODULES = (ws, openai_routes, ollama, anthropic_messages, documents, watching, memory_status, trust, models, page_files)
+MODULES = (
+    ws,
+    openai_routes,
+    ollama,
+    anthropic_messages,
+    documents,
+    watching,
+    memory_status,
+    backups,
+    trust,
+    models,
+    page_files,
+)
 
 
 def entries() -> list[dict[str, str]]:
