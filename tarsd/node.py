@@ -44,7 +44,9 @@ from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.models import Models
+from tarsd.roles.moving import Moving
 from tarsd.roles.nightly import NightlyRunner
+from tarsd.roles.settling import Settling
 from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
@@ -210,6 +212,7 @@ class Node:
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            self._roles += [Settling(services), Moving(services)]
         for role in self._roles:
             self._handlers.update(role.handlers())
 

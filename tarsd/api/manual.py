@@ -7,12 +7,40 @@ from typing import Any
 
 from aiohttp import web
 
-from tarsd.api import anthropic_messages, documents, models, ollama, openai_routes, page_files, trust, watching, ws
+from tarsd.api import (
+    anthropic_messages,
+    diary,
+    documents,
+    memories,
+    memory_moving,
+    models,
+    ollama,
+    openai_routes,
+    page_files,
+    projects,
+    trust,
+    watching,
+    ws,
+)
 from tarsd.api.replies import json_reply
 from tarsd.api.services import SERVICES
 
 # All that have routes beside this one.
-MODULES = (ws, openai_routes, ollama, anthropic_messages, documents, watching, trust, models, page_files)
+MODULES = (
+    ws,
+    openai_routes,
+    ollama,
+    anthropic_messages,
+    documents,
+    memories,
+    projects,
+    memory_moving,
+    diary,
+    watching,
+    trust,
+    models,
+    page_files,
+)
 
 
 def entries() -> list[dict[str, str]]:
@@ -36,6 +64,7 @@ async def manual(request: web.Request) -> web.Response:
         "websocket": inspect.getdoc(ws),
         "completions": inspect.getdoc(openai_routes),
         "documents": inspect.getdoc(documents),
+        "memories": inspect.getdoc(memories),
     }
     return json_reply(body)
 

@@ -20,6 +20,7 @@ SUMMARY = "summary"
 MEMORY = "memory"
 PROJECT = "project"
 DIARY = "diary"
+SETTING = "setting"
 TOMBSTONE = "tombstone"
 
 # What SQLite stores and JSON carries exactly; a larger number in a record is not ours.
@@ -158,13 +159,21 @@ class DiaryBody(msgspec.Struct, frozen=True):
     undone_at: Time = 0.0
 
 
+class SettingBody(msgspec.Struct, frozen=True):
+    """Something that a person settled for itself, such as `automatic`: TARS may learn about it by itself."""
+
+    name: Id
+    person: Person = ""
+    value: bool = True
+
+
 class TombstoneBody(msgspec.Struct, frozen=True):
     """That a key and all below it are forgotten; never says what was there."""
 
     forgotten_at: Time = 0.0
 
 
-Body = DocumentBody | PassageBody | SummaryBody | MemoryBody | ProjectBody | DiaryBody | TombstoneBody
+Body = DocumentBody | PassageBody | SummaryBody | MemoryBody | ProjectBody | DiaryBody | SettingBody | TombstoneBody
 KINDS: dict[str, type[Body]] = {
     DOCUMENT: DocumentBody,
     PASSAGE: PassageBody,
@@ -172,6 +181,7 @@ KINDS: dict[str, type[Body]] = {
     MEMORY: MemoryBody,
     PROJECT: ProjectBody,
     DIARY: DiaryBody,
+    SETTING: SettingBody,
     TOMBSTONE: TombstoneBody,
 }
 
@@ -201,6 +211,11 @@ def diary_key(identity: str) -> str:
     return f"diary/{identity}"
 
 
+def setting_key(name: str, person: str) -> str:
+    """Return the key of a setting; "-" is no name of a person, and stands for "" there."""
+    return f"setting/{name}/{person or '-'}"
+
+
 def key_of(body: Body) -> str:
     """Return the key that a body dictates, "" for a tombstone, which lies at the key that it forgets."""
     match body:
@@ -216,6 +231,8 @@ def key_of(body: Body) -> str:
             return project_key(body.id)
         case DiaryBody():
             return diary_key(body.id)
+        case SettingBody():
+            return setting_key(body.name, body.person)
         case TombstoneBody():
             return ""
 

@@ -18,6 +18,7 @@ from tarsd.memory.bodies import (
     MemoryBody,
     PassageBody,
     ProjectBody,
+    SettingBody,
     SummaryBody,
     TombstoneBody,
 )
@@ -76,7 +77,7 @@ async def _show(database: Database) -> list[int]:
     texts: list[tuple[int, str, str]] = []
     for number, kind, key, packed in found:
         body = bodies.read(kind, key, packed)
-        if body is None or isinstance(body, TombstoneBody):
+        if body is None or isinstance(body, SettingBody | TombstoneBody):
             continue
         table, columns = _row(body)
         rows[table].append((number, *columns))

@@ -19,7 +19,8 @@ from tarsd.calls import Passage
 from tarsd.errors import InvalidInput
 from tarsd.memory import stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
-from tarsd.memory.database import Database, Row, uninterrupted
+from tarsd.memory.by_key import ByKey
+from tarsd.memory.database import Row, uninterrupted
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
@@ -86,22 +87,12 @@ def _to_passage(row: Row) -> Passage:
     )
 
 
-class Library:
+class Library(ByKey):
     """The reading side of the store. Every method raises `StorageError` when the disk or database fails."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def _notify(self, change: Change) -> None:
         """Tell the listeners; the store does."""
         raise NotImplementedError
-
-    async def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        async with self._database.reading():
-            return await self._database.rows(sql, parameters)
-
-    async def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        return int((await self._rows(sql, parameters))[0][0])
 
     # --- documents --------------------------------------------------------------------------------------------
 
