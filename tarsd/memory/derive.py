@@ -116,7 +116,8 @@ def _row(body: Body) -> tuple[str, tuple[object, ...]]:
         case MemoryBody():
             owner = (body.scope, body.person, body.project)
             times = (body.made_at, body.valid_from, body.valid_until)
-            return "memories", (body.id, body.language, body.sort, *owner, *times, not body.replaced_by)
+            place = (not body.replaced_by, body.replaced_by)
+            return "memories", (body.id, body.language, body.sort, *owner, *times, *place)
         case ProjectBody():
             return "projects", (body.id, body.name, body.began_at, body.ended_at)
         case DiaryBody():

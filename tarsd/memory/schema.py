@@ -49,7 +49,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE memories (
         id INTEGER PRIMARY KEY, memory TEXT NOT NULL UNIQUE, language TEXT NOT NULL, sort TEXT NOT NULL,
         scope TEXT NOT NULL, person TEXT NOT NULL, project TEXT NOT NULL, made_at REAL NOT NULL,
-        valid_from REAL NOT NULL, valid_until REAL NOT NULL, is_current INTEGER NOT NULL);
+        valid_from REAL NOT NULL, valid_until REAL NOT NULL, is_current INTEGER NOT NULL, replaced_by TEXT NOT NULL);
+    CREATE INDEX memories_by_time ON memories (made_at);
+    CREATE INDEX memories_by_language ON memories (language);
+    CREATE INDEX memories_of_profile ON memories (made_at) WHERE sort <> 'fact';
+    CREATE INDEX memories_replaced ON memories (replaced_by) WHERE replaced_by <> '';
+    CREATE INDEX summaries_by_time ON summaries (ended_at);
     CREATE TABLE projects (
         id INTEGER PRIMARY KEY, project TEXT NOT NULL UNIQUE, name TEXT NOT NULL, began_at REAL NOT NULL,
         ended_at REAL NOT NULL);

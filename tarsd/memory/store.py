@@ -24,7 +24,8 @@ from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
-from tarsd.memory.library import Change, Library
+from tarsd.memory.library import Change
+from tarsd.memory.recollections import Recollections
 from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
@@ -51,7 +52,7 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Library):
+class Store(Recollections):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
