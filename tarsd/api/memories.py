@@ -26,6 +26,7 @@ from tarsd.api.services import SERVICES
 from tarsd.api.who import who_looks
 from tarsd.calls import CallSpec, ItemT, RequestT
 from tarsd.errors import NotFound
+from tarsd.names import ConversationId
 
 MAX_TEXT_CHARACTERS = 8_000
 MAX_QUERY_CHARACTERS = 2_000
@@ -184,17 +185,24 @@ def check_memory(text: str, scope: str, project: str, valid_from: float, valid_u
 
 
 async def forget(request: web.Request) -> web.Response:
-    """DELETE /api/memories/KEY[?preview=1]: forget it for good, on every PC; the reply is the receipt."""
-    preview = query_int(request, "preview", 0, 0, 1) == 1
-    asked = calls.ForgetRequest(who_looks(request), key_in(request), preview=preview)
-    return json_reply(await forgotten(request, asked))
+    """DELETE /api/memories/KEY[?preview=1]: forget it for good, on every PC; the reply is the receipt.
+
+    KEY may be that of a memory, summary, project or document, or conversation/ID.
+    """
+    preview, key = query_int(request, "preview", 0, 0, 1) == 1, key_in(request)
+    kind, _, rest = key.partition("/")
+    if kind == "conversation":
+        asked = calls.ForgetRequest(who_looks(request), conversation=ConversationId(rest), preview=preview)
+    else:
+        asked = calls.ForgetRequest(who_looks(request), key, preview=preview)
+    return json_reply(await forgotten(request, asked, key))
 
 
-async def forgotten(request: web.Request, asked: calls.ForgetRequest) -> calls.ForgetItem:
+async def forgotten(request: web.Request, asked: calls.ForgetRequest, key: str) -> calls.ForgetItem:
     """Return the receipt as it stands when the call ends: a later item replaces the one before."""
     items = await each(request, calls.FORGET, asked)
     if not items:
-        raise NotFound(f"key: nothing is remembered as {asked.key}")
+        raise NotFound(f"key: nothing is remembered as {key}")
     return items[-1]
 
 

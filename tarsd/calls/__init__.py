@@ -152,6 +152,10 @@ from tarsd.names import Capability, ConversationId, TraceId
 ALL: dict[Capability, CallSpec[Any, Any]] = {
     spec.name: spec
     for spec in (
+        SETTINGS,
+        SAVE_SETTINGS,
+        EXPORT,
+        IMPORT,
         CHAT,
         SUMMARIZE,
         REMEMBER,

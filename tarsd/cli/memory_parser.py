@@ -69,8 +69,6 @@ def _add_looking(add: _PartAdder) -> None:
     _add_filters(searching)
     showing = add("show", "memory:show", "show one memory with what it was learned from")
     showing.add_argument("key", metavar="KEY", help="as `tarsd memory list` shows it")
-    talks = add("conversations", "memory_nights:conversations", "list the conversations that are remembered now")
-    talks.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
 
 
 def _add_filters(part: Parser) -> None:

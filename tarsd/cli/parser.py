@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tarsd import __version__
+from tarsd.cli.memory_parser import add_memory_commands
 from tarsd.cli.parsing import Adder, Parser, add_common, duration, lifetime
 
 _ABOUT = """\
@@ -42,6 +43,7 @@ def build_parser() -> Parser:
     for add in (
         _add_cluster_commands,
         _add_people_commands,
+        add_memory_commands,
         _add_model_commands,
         _add_watching_commands,
         _add_token_commands,
