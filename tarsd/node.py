@@ -42,7 +42,9 @@ from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import housekeeping
 from tarsd.roles.base import Role, Services
+from tarsd.roles.dropping import Dropping
 from tarsd.roles.keeper import Keeper
+from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
 from tarsd.roles.moving import Moving
 from tarsd.roles.nightly import NightlyRunner
@@ -207,12 +209,15 @@ class Node:
         if self.identity.zone is Zone.CORE:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
+            self._roles.append(Memories(services))
             keeper = Keeper(
                 services, self.account.parts, self.supervisor.problems, self._nightly_runner(services), self._passes
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
             self._roles += [Settling(services), Moving(services)]
+            parts = [role.drop_conversation for role in self._roles]
+            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 

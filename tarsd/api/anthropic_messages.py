@@ -20,6 +20,7 @@ from tarsd.api.inference import ASSISTANT, assistant_pieces, check_model, model_
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES
 from tarsd.api.sse import tell_origin
+from tarsd.api.temporary import is_temporary
 from tarsd.api.who import who_asks
 from tarsd.errors import NotFound
 
@@ -30,7 +31,7 @@ async def message(request: web.Request) -> web.StreamResponse:
     body = await read_json(request, MessagesBody)
     check(body)
     if body.model == ASSISTANT:
-        pieces = assistant_pieces(services, question_of(body), who_asks(request))
+        pieces = assistant_pieces(services, question_of(body), who_asks(request), temporary=is_temporary(request))
     else:
         check_model(services, body.model)
         pieces = model_pieces(services, chat_request(body))

@@ -24,8 +24,8 @@ from tarsd.api.openai_shapes import CompletionRequest, chat_requests, check, que
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES, ApiServices
 from tarsd.api.sse import stream, tell_origin
+from tarsd.api.temporary import is_temporary
 from tarsd.api.who import who_asks
-from tarsd.calls import Who
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
@@ -33,7 +33,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     body = await read_json(request, CompletionRequest)
     check(body)
-    answers = _answers(services, body, who_asks(request))
+    answers = _answers(services, body, request)
     shapes = ChatShapes(
         f"chatcmpl-{secrets.token_hex(12)}",
         int(time.time()),
@@ -50,9 +50,9 @@ async def complete(request: web.Request) -> web.StreamResponse:
     return reply
 
 
-def _answers(services: ApiServices, body: CompletionRequest, who: Who) -> Answers:
+def _answers(services: ApiServices, body: CompletionRequest, request: web.Request) -> Answers:
     if body.model == ASSISTANT:
-        return [assistant_pieces(services, question_of(body), who)]
+        return [assistant_pieces(services, question_of(body), who_asks(request), temporary=is_temporary(request))]
     check_model(services, body.model)
     return [model_pieces(services, one) for one in chat_requests(body)]
 

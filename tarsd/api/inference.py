@@ -154,10 +154,10 @@ async def model_pieces(services: ApiServices, request: calls.ChatRequest) -> Asy
 
 
 async def assistant_pieces(
-    services: ApiServices, question: events.Question, who: calls.Who
+    services: ApiServices, question: events.Question, who: calls.Who, *, temporary: bool = False
 ) -> AsyncGenerator[Piece, None]:
-    """Yield the answer of the whole assistant to a question that `who` asks."""
-    question = replace(question, who=who)
+    """Yield the answer of the whole assistant to a question that `who` asks, perhaps in a `temporary` chat."""
+    question = replace(question, who=who, temporary=temporary)
     # kept until somebody answers or it lasts: a full queue is then a plain 429, which clients know how to take
     known: Extra | None = None
     with Meter() as meter:

@@ -24,6 +24,7 @@ from tarsd.api.ollama_shapes import ChatBody, GenerateBody, chat_request, check,
 from tarsd.api.replies import json_reply, read_json
 from tarsd.api.services import SERVICES, ApiServices
 from tarsd.api.sse import tell_origin
+from tarsd.api.temporary import is_temporary
 from tarsd.api.who import who_asks
 from tarsd.names import NodeId
 
@@ -46,7 +47,7 @@ async def _answer(request: web.Request, body: ChatBody | GenerateBody) -> web.St
     if not messages_of(body):
         return json_reply(form.without_answer(await _loaded(services, model, keep_alive_s(body.keep_alive), form)))
     if model == ASSISTANT:
-        pieces = assistant_pieces(services, question_of(body), who_asks(request))
+        pieces = assistant_pieces(services, question_of(body), who_asks(request), temporary=is_temporary(request))
     else:
         pieces = model_pieces(services, chat_request(body, model))
     if body.stream is not False:

@@ -18,8 +18,8 @@ from tarsd.api.responses_request import ResponseRequest, chat_request, check, qu
 from tarsd.api.responses_shapes import ResponseShapes
 from tarsd.api.services import SERVICES, ApiServices
 from tarsd.api.sse import stream, tell_origin
+from tarsd.api.temporary import is_temporary
 from tarsd.api.who import who_asks
-from tarsd.calls import Who
 
 PATH = "/v1/responses"
 
@@ -29,7 +29,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     body = await read_json(request, ResponseRequest)
     check(body)
-    answer = _answer(services, body, who_asks(request))
+    answer = _answer(services, body, request)
     shapes = ResponseShapes(f"resp_{secrets.token_hex(12)}", int(time.time()), body)
     if body.stream:
         return await stream(request, [answer], shapes)
@@ -39,9 +39,9 @@ async def respond(request: web.Request) -> web.StreamResponse:
     return reply
 
 
-def _answer(services: ApiServices, body: ResponseRequest, who: Who) -> AsyncGenerator[Piece, None]:
+def _answer(services: ApiServices, body: ResponseRequest, request: web.Request) -> AsyncGenerator[Piece, None]:
     if body.model == ASSISTANT:
-        return assistant_pieces(services, question_of(body), who)
+        return assistant_pieces(services, question_of(body), who_asks(request), temporary=is_temporary(request))
     check_model(services, body.model)
     return model_pieces(services, chat_request(body))
 

@@ -39,6 +39,7 @@ class SearchRequest(msgspec.Struct, frozen=True):
     query: str
     limit: int = 6
     language: str = ""  # ISO 639-1 of the query where known
+    temporary: bool = False  # the query stays in no cache
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -66,6 +67,21 @@ class SearchItem(msgspec.Struct, frozen=True):
     """All hits, best first; `degraded` says what could not be used (such as "vectors: worker is loading")."""
 
     hits: list[Hit]
+    degraded: str = ""
+
+
+class SearchMemoriesRequest(msgspec.Struct, frozen=True):
+    """Ask for the current memories and summaries that serve a question best, whoever may see them."""
+
+    query: str
+    limit: int = 20
+    language: str = ""  # ISO 639-1 of the query where known
+
+
+class SearchMemoriesItem(msgspec.Struct, frozen=True):
+    """Keys with their fused scores, best first; `degraded` says what could not be used."""
+
+    found: list[tuple[str, float]]
     degraded: str = ""
 
 
@@ -101,5 +117,8 @@ class JobsRequest(msgspec.Struct, frozen=True):
 
 EMBED = CallSpec(Capability("embed"), EmbedRequest, EmbedItem, deadline_s=60, hedge=True)
 SEARCH = CallSpec(Capability("search"), SearchRequest, SearchItem, deadline_s=10, hedge=True)
+SEARCH_MEMORIES = CallSpec(
+    Capability("search_memories"), SearchMemoriesRequest, SearchMemoriesItem, deadline_s=10, hedge=True
+)
 INGEST = CallSpec(Capability("ingest"), IngestRequest, IngestItem, deadline_s=24 * 3600, uploads=True)
 JOBS = CallSpec(Capability("jobs"), JobsRequest, IngestItem, deadline_s=24 * 3600)

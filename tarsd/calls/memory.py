@@ -4,8 +4,30 @@ from __future__ import annotations
 
 import msgspec
 
+from tarsd.calls.memories import Who
 from tarsd.calls.spec import CallSpec
 from tarsd.names import AnswerId, Capability, ConversationId
+
+
+class RecallItem(msgspec.Struct, frozen=True):
+    """A conversation as it is remembered, whole enough to go on with it elsewhere; `exchanges` is 0 for an unknown one.
+
+    Times are seconds since 1970 by the holder's clock. `answers` are those that counted last: they count once.
+    """
+
+    summary: str = ""
+    exchanges: int = 0
+    documents: list[str] = []  # names, latest last
+    document_ids: list[str] = []  # their SHA-256, hex, where it was known
+    projects: list[str] = []
+    person: str = ""
+    language: str = ""
+    title: str = ""
+    began_at: float = 0.0
+    touched_at: float = 0.0
+    answers: list[AnswerId] = []
+    recalled: list[str] = []  # keys of the memories that its answers were given
+    kept_exchanges: int = 0  # how many of its exchanges are in the summary that was written down
 
 
 class RememberRequest(msgspec.Struct, frozen=True):
@@ -19,27 +41,69 @@ class RememberRequest(msgspec.Struct, frozen=True):
     person: str = ""
     project: str = ""
     recalled: list[str] = []  # keys of the memories that the answer was given: never learned again from it
+    document_ids: list[str] = []  # SHA-256, hex, of those documents
+    seed: RecallItem | None = None  # as the host knows it, for a holder that took over from another or lost it
 
 
 class RememberItem(msgspec.Struct, frozen=True):
-    """The conversation's new state of summary."""
+    """The conversation's new state of summary; `state` is all of it, None from an older node."""
 
     summary: str
     exchanges: int
+    state: RecallItem | None = None
 
 
 class RecallRequest(msgspec.Struct, frozen=True):
-    """Ask for the rolling summary of a conversation."""
+    """Ask for the rolling summary of a conversation, which is the person's own: nobody else's has that id."""
 
     conversation: ConversationId
+    person: str = ""
+    seed: RecallItem | None = None  # see `RememberRequest`
 
 
-class RecallItem(msgspec.Struct, frozen=True):
-    """A conversation as it is remembered; `exchanges` is 0 for an unknown one."""
+class ConversationsRequest(msgspec.Struct, frozen=True):
+    """Ask for the conversations that are remembered; with `everywhere` on all nodes, else only on the one asked."""
 
-    summary: str = ""
-    exchanges: int = 0
+    who: Who = Who()
+    everywhere: bool = True
+
+
+class ConversationView(msgspec.Struct, frozen=True):
+    """A conversation as people see it; times are seconds since 1970."""
+
+    id: ConversationId
+    title: str
+    summary: str
+    exchanges: int
+    began_at: float
+    touched_at: float
     documents: list[str] = []
+    projects: list[str] = []
+    person: str = ""
+
+
+class ConversationsItem(msgspec.Struct, frozen=True):
+    """Those that this person may see, the one touched last first; `degraded` names nodes that did not answer."""
+
+    conversations: list[ConversationView]
+    degraded: str = ""
+
+
+class DropConversationRequest(msgspec.Struct, frozen=True):
+    """Forget a conversation at the node that is asked, in whatever part of it knows it; to be asked of every node.
+
+    Only the person's own goes, all persons' with that id for an administrator. `who` None: all, too, on behalf of the
+    cluster itself.
+    """
+
+    conversation: ConversationId
+    who: Who | None = None
+
+
+class DropConversationItem(msgspec.Struct, frozen=True):
+    """Whether it was there."""
+
+    dropped: bool
 
 
 class RecordsRequest(msgspec.Struct, frozen=True):
@@ -77,4 +141,8 @@ class RecordsItem(msgspec.Struct, frozen=True):
 
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
 RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5, hedge=True)
+CONVERSATIONS = CallSpec(Capability("conversations"), ConversationsRequest, ConversationsItem, deadline_s=10)
+DROP_CONVERSATION = CallSpec(
+    Capability("drop_conversation"), DropConversationRequest, DropConversationItem, deadline_s=10
+)
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)

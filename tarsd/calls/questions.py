@@ -6,6 +6,7 @@ import msgspec
 
 from tarsd.calls.documents import Passage
 from tarsd.calls.memories import Memory, Who
+from tarsd.calls.memory import RecallItem
 from tarsd.calls.spec import CallSpec
 from tarsd.calls.text import Message
 from tarsd.names import Capability, ConversationId, Route
@@ -30,6 +31,7 @@ class PrepareRequest(msgspec.Struct, frozen=True):
     who: Who = Who()  # whose memories and profile may be used
     project: str = ""  # that the conversation belongs to
     temporary: bool = False  # nothing is written of this chat, and nothing remembered is used
+    seed: RecallItem | None = None  # the conversation as the host knows it, should its holder have lost it
 
 
 class PrepareItem(msgspec.Struct, frozen=True):

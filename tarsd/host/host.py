@@ -9,12 +9,11 @@ Rules
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
-6. Only a finished answer is remembered, after the reader has it; the reader never waits for memory.
+6. What is remembered of it, and how: see `remembering`. A temporary chat is prepared from its own turns alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -23,8 +22,8 @@ from contextlib import aclosing
 
 import msgspec
 
-from tarsd import calls, routing
-from tarsd.calls import PrepareItem, PrepareRequest, RememberRequest
+from tarsd import calls
+from tarsd.calls import PrepareItem, PrepareRequest, Who
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.dispatch import new_trace
 from tarsd.dispatch.newest import Newest
@@ -35,13 +34,13 @@ from tarsd.host.answer import Answer
 from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
 from tarsd.host.passages import Records, prepare_again, prepare_alone
+from tarsd.host.remembering import Remembering
 from tarsd.metrics import Metrics
-from tarsd.names import AnswerId, ConversationId, NodeId, RecordId
+from tarsd.names import AnswerId, ConversationId, RecordId
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
 
-MAX_MEMORY_TASKS = 32  # beyond it new exchanges are not remembered: memory must not grow with a dead holder
 DEFAULT_CONTEXT_TOKENS = 8192
 
 
@@ -65,13 +64,15 @@ class Host:
         self._metrics = metrics or Metrics()
         self._patience_s = patience_s
         self._answers: Newest[Event] = Newest()
-        self._memory_tasks: set[asyncio.Task[None]] = set()
+        self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
         """End what is still being remembered."""
-        for task in self._memory_tasks:
-            task.cancel()
-        await asyncio.gather(*self._memory_tasks, return_exceptions=True)
+        await self._remembering.stop()
+
+    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
+        """Forget a conversation that this node hosts; say whether it was known here."""
+        return self._remembering.drop(conversation, who)
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Yield the events of the answer; closing the generator stops the generation. Raises nothing of ours."""
@@ -103,19 +104,23 @@ class Host:
         yield answer.done(self._name, time.monotonic())
         self._metrics.first_token(answer.first_token_s)
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
-        if question.conversation and answer.finish is not None:
-            self._remember_later(question, answer.text(), prepared)
+        if answer.finish is not None:
+            self._remembering.remember_later(question, answer.text(), prepared)
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
         context_tokens = self._offered("context_tokens", DEFAULT_CONTEXT_TOKENS)
         request = PrepareRequest(
             question=question.text,
-            conversation=question.conversation,
+            conversation=ConversationId("") if question.temporary else question.conversation,
             turns=list(question.turns),
             language=question.language,
             context_tokens=context_tokens,
             max_tokens=min(answer.most_tokens, context_tokens // 2),  # half at least is for the prompt
+            who=question.who,
+            project=question.project,
+            temporary=question.temporary,
+            seed=self._remembering.seed_of(question),
         )
         if question.shown and question.sources:
             again = await prepare_again(self._records, request, question.sources)
@@ -178,32 +183,10 @@ class Host:
         ]
         return min((int(n) for n in known if isinstance(n, int) and n > 0), default=default)
 
-    def _remember_later(self, question: Question, text: str, prepared: PrepareItem) -> None:
-        if len(self._memory_tasks) >= MAX_MEMORY_TASKS:
-            log.warning("%s: not remembered, %d exchanges are still waiting", question.trace, MAX_MEMORY_TASKS)
-            return
-        files = sorted({passage.file for passage in prepared.sources})
-        request = RememberRequest(question.conversation, question.text, text, files, question.answer)
-        task = asyncio.create_task(self._remember(question, request))
-        self._memory_tasks.add(task)
-        task.add_done_callback(self._memory_tasks.discard)
-
-    async def _remember(self, question: Question, request: RememberRequest) -> None:
-        holder = conversation_holder(self._members(), question.conversation)
-        try:
-            await self._dispatch.one(calls.REMEMBER, request, trace=question.trace, only=holder)
-        except TarsdError as error:
-            log.info("%s: the exchange was not remembered: %s", question.trace, error)
-
 
 def new_answer() -> AnswerId:
     """Return an id that nobody can guess: whoever knows it takes the answer over."""
     return AnswerId(secrets.token_urlsafe(16))
-
-
-def conversation_holder(members: Sequence[Member], conversation: ConversationId) -> NodeId | None:
-    """Return the node that keeps a conversation's summary: rendezvous hashing over those that can."""
-    return routing.holder(members, calls.REMEMBER.name, conversation)
 
 
 def _check(question: Question) -> None:

@@ -49,6 +49,7 @@ async def prepare_alone(records: Records, request: PrepareRequest, *, node: str,
     messages = prompt.build_messages(
         request.question,
         chosen,
+        summary=_earlier(request),
         turns=request.turns,
         language=language,
         context_tokens=request.context_tokens,
@@ -70,12 +71,20 @@ async def prepare_again(records: Records, request: PrepareRequest, sources: Sequ
     messages = prompt.build_messages(
         request.question,
         chosen,
+        summary=_earlier(request),
         turns=request.turns,
         language=language,
         context_tokens=request.context_tokens,
         max_tokens=request.max_tokens,
     )
     return PrepareItem(decision.route, messages, chosen, language, decision.reasons)
+
+
+def _earlier(request: PrepareRequest) -> str:
+    """Return the conversation's summary as far as this host knows it, where the open chat's turns do not tell all."""
+    if request.seed is None or 0 < len(request.turns) < prompt.MAX_TURNS:
+        return ""
+    return request.seed.summary
 
 
 async def _search(records: Records, query: str, language: str) -> list[Hit]:

@@ -2,9 +2,13 @@
 
 Rules
 1. No raw text comes in here, so none can leak from here: only a summary, bounded, and names of documents.
-2. The conversation that was touched longest ago makes room.
-3. A node that takes over from a dead holder is seeded with what the host still knows.
+2. The conversation that was touched longest ago makes room; `on_ended` is told of it.
+3. A node that takes over from a dead holder is seeded with what the host still knows. Of two states of a conversation,
+   as a partition leaves them, the one with more exchanges wins whole: what both counted is not counted twice.
 4. An exchange whose answer counted already (one of the last `MAX_ANSWERS`) is not counted again.
+5. A conversation is its person's: one with the same id that another person talks in is another conversation.
+6. One is due to be written down when it has `LONG` exchanges that are not yet, or when nobody touched it for `QUIET_S`;
+   a single exchange is no conversation.
 """
 
 from __future__ import annotations
@@ -15,14 +19,22 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from tarsd.calls import RecallItem
+from tarsd.calls import RecallItem, RememberRequest
 from tarsd.names import AnswerId, ConversationId
 
 # Ten conversations must fit a megabyte, whatever a model writes.
 MAX_SUMMARY_CHARS = 8_000
+MAX_TITLE_CHARS = 80
 MAX_RELATIONS = 50
 MAX_RELATION_CHARS = 255
 MAX_ANSWERS = 16  # a repeat comes within minutes of the first
+MAX_NAME_CHARS = 64
+
+LONG = 12
+QUIET_S = 24 * 3600.0
+LEAST = 2
+
+Key = tuple[str, ConversationId]  # person and conversation (rule 5)
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -36,86 +48,165 @@ class Conversation(msgspec.Struct, frozen=True):
     person: str = ""
     projects: tuple[str, ...] = ()
     answers: tuple[AnswerId, ...] = ()  # those that counted last, latest last
+    document_ids: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
+    language: str = ""
+    title: str = ""
+    kept_exchanges: int = 0  # how many of them are in the summary that was written down
+
+
+Ended = Callable[[ConversationId, Conversation], None]
+
+
+def _nobody(conversation: ConversationId, kept: Conversation) -> None:
+    return
 
 
 class Conversations:
-    """The last `limit` conversations of a node."""
+    """The last `limit` conversations of a node; `on_ended` is called with each that makes room for another."""
 
-    def __init__(self, limit: int = 10, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, limit: int = 10, *, clock: Callable[[], float] = time.time, on_ended: Ended = _nobody) -> None:
         self._limit = limit
         self._clock = clock
-        self._kept: OrderedDict[ConversationId, Conversation] = OrderedDict()
+        self._on_ended = on_ended
+        self._kept: OrderedDict[Key, Conversation] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def remember(
-        self,
-        conversation: ConversationId,
-        summary: str,
-        documents: Iterable[str] = (),
-        *,
-        projects: Iterable[str] = (),
-        person: str = "",
-        of: AnswerId | None = None,
-    ) -> Conversation:
+    def remember(self, told: RememberRequest, summary: str, *, language: str = "", title: str = "") -> Conversation:
         """Take the summary that one more exchange was folded into; return the conversation as it is kept now.
 
-        `of` is the exchange's answer, to be known again (`repeated`).
+        Of what was `told` only its relations are kept, never its texts (rule 1). `title` names a new conversation.
         """
-        before = self._kept.get(conversation)
         now = self._clock()
+        before = self._kept.get((told.person, told.conversation)) or Conversation("", 0, (), now, now)
         kept = Conversation(
-            summary=_bounded(summary),
-            exchanges=(before.exchanges if before else 0) + 1,
-            documents=_related(before.documents if before else (), documents),
-            began_at=before.began_at if before else now,
+            summary=_bounded(summary, MAX_SUMMARY_CHARS),
+            exchanges=before.exchanges + 1,
+            documents=_related(before.documents, told.documents),
+            began_at=before.began_at,
             touched_at=now,
-            person=person or (before.person if before else ""),
-            projects=_related(before.projects if before else (), projects),
-            answers=((before.answers if before else ()) + ((of,) if of else ()))[-MAX_ANSWERS:],
+            person=told.person,
+            projects=_related(before.projects, [told.project] if told.project else []),
+            answers=(before.answers + ((told.of,) if told.of else ()))[-MAX_ANSWERS:],
+            document_ids=_related(before.document_ids, told.document_ids),
+            recalled=_related(before.recalled, told.recalled),
+            language=language or before.language,
+            title=before.title or _bounded(title, MAX_TITLE_CHARS),
+            kept_exchanges=before.kept_exchanges,
         )
-        self._keep(conversation, kept)
+        self._keep(told.conversation, kept)
         return kept
 
-    def repeated(self, conversation: ConversationId, of: AnswerId) -> Conversation | None:
+    def repeated(self, told: RememberRequest) -> Conversation | None:
         """Return the conversation when this answer has counted in it already (rule 4)."""
-        kept = self._kept.get(conversation)
-        return kept if kept is not None and of in kept.answers else None
+        kept = self._kept.get((told.person, told.conversation))
+        return kept if kept is not None and told.of in kept.answers else None
 
-    def recall(self, conversation: ConversationId) -> RecallItem:
+    def get(self, conversation: ConversationId, person: str = "") -> Conversation | None:
+        """Return a conversation of this person; None for an unknown one."""
+        return self._kept.get((person, conversation))
+
+    def recall(self, conversation: ConversationId, person: str = "") -> RecallItem:
         """Return what is remembered of a conversation; an unknown one has no exchanges."""
-        kept = self._kept.get(conversation)
-        if kept is None:
-            return RecallItem()
-        return RecallItem(kept.summary, kept.exchanges, list(kept.documents))
+        kept = self._kept.get((person, conversation))
+        return RecallItem() if kept is None else state_of(kept)
 
-    def seed(self, conversation: ConversationId, state: RecallItem) -> None:
-        """Take over a conversation whose holder is gone, unless it is known here with as many exchanges."""
-        known = self._kept.get(conversation)
-        if state.exchanges == 0 or (known is not None and known.exchanges >= state.exchanges):
-            return
+    def seed(self, conversation: ConversationId, state: RecallItem) -> bool:
+        """Take over a conversation whose holder is gone; say whether it was news here (rule 3)."""
+        known = self._kept.get((state.person, conversation))
+        if state.exchanges <= 0 or (known is not None and not _is_ahead(state, known)):
+            return False
+        self._keep(conversation, _from_state(state))
+        return True
+
+    def due(self) -> list[tuple[ConversationId, Conversation]]:
+        """Return those to be written down (rule 6)."""
         now = self._clock()
-        documents = _related((), state.documents)
-        self._keep(conversation, Conversation(_bounded(state.summary), state.exchanges, documents, now, now))
+        return [(conversation, kept) for (_, conversation), kept in self._kept.items() if is_due(kept, now)]
 
-    def forget(self, conversation: ConversationId) -> bool:
-        """Drop a conversation; say whether it was here."""
-        return self._kept.pop(conversation, None) is not None
+    def was_written(self, conversation: ConversationId, written: Conversation) -> None:
+        """Note that a conversation was written down as it was then."""
+        key = (written.person, conversation)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept[key] = msgspec.structs.replace(kept, kept_exchanges=written.exchanges)
+
+    def forget(self, conversation: ConversationId, person: str | None = None) -> bool:
+        """Drop a conversation, this person's or (None) whosever; say whether it was here."""
+        found = [key for key in self._kept if key[1] == conversation and person in (None, key[0])]
+        for key in found:
+            del self._kept[key]
+        return bool(found)
 
     def list(self) -> list[tuple[ConversationId, Conversation]]:
         """Return all of them, the one touched last first."""
-        return list(reversed(self._kept.items()))
+        return [(conversation, kept) for (_, conversation), kept in reversed(self._kept.items())]
 
     def _keep(self, conversation: ConversationId, kept: Conversation) -> None:
-        self._kept[conversation] = kept
-        self._kept.move_to_end(conversation)
+        key = (kept.person, conversation)
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
         while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+            (_, pushed), ended = self._kept.popitem(last=False)
+            self._on_ended(pushed, ended)
 
 
-def _bounded(summary: str) -> str:
-    return summary if len(summary) <= MAX_SUMMARY_CHARS else summary[: MAX_SUMMARY_CHARS - 1] + "…"
+def is_due(kept: Conversation, now: float) -> bool:
+    """Tell whether a conversation is to be written down (rule 6)."""
+    new = kept.exchanges - kept.kept_exchanges
+    return is_worth(kept) and (new >= LONG or now - kept.touched_at >= QUIET_S)
+
+
+def is_worth(kept: Conversation) -> bool:
+    """Tell whether there is anything to be written down that is not yet."""
+    return kept.exchanges >= LEAST and kept.exchanges > kept.kept_exchanges and bool(kept.summary)
+
+
+def state_of(kept: Conversation) -> RecallItem:
+    """Return a conversation as it travels."""
+    return RecallItem(
+        summary=kept.summary,
+        exchanges=kept.exchanges,
+        documents=list(kept.documents),
+        document_ids=list(kept.document_ids),
+        projects=list(kept.projects),
+        person=kept.person,
+        language=kept.language,
+        title=kept.title,
+        began_at=kept.began_at,
+        touched_at=kept.touched_at,
+        answers=list(kept.answers),
+        recalled=list(kept.recalled),
+        kept_exchanges=kept.kept_exchanges,
+    )
+
+
+def _from_state(state: RecallItem) -> Conversation:
+    return Conversation(
+        summary=_bounded(state.summary, MAX_SUMMARY_CHARS),
+        exchanges=state.exchanges,
+        documents=_related((), state.documents),
+        began_at=state.began_at,
+        touched_at=state.touched_at,
+        person=state.person,
+        projects=_related((), state.projects),
+        answers=tuple(state.answers[-MAX_ANSWERS:]),
+        document_ids=_related((), state.document_ids),
+        recalled=_related((), state.recalled),
+        language=state.language[:MAX_NAME_CHARS],
+        title=_bounded(state.title, MAX_TITLE_CHARS),
+        kept_exchanges=state.kept_exchanges,
+    )
+
+
+def _is_ahead(state: RecallItem, known: Conversation) -> bool:
+    """More exchanges win; of as many, those that were told later, so that both sides choose the same."""
+    return (state.exchanges, state.touched_at) > (known.exchanges, known.touched_at)
+
+
+def _bounded(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _related(before: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:

@@ -101,14 +101,25 @@ class Recollections(Library):
         )
         return self._checked(found, who, await self.project_bodies(), keys)
 
-    async def replaced_by(self, key: str) -> list[Kept]:
-        """Return the memories whose place this one took, newest first."""
+    async def replaced_by(self, keys: Sequence[str]) -> dict[str, list[Kept]]:
+        """Return by each key the memories whose place it took, newest first; keys that took none are left out."""
         found = await self._rows(
             """SELECT log.key, kind, body FROM memories JOIN log USING (id)
-               WHERE replaced_by <> '' AND replaced_by = ? ORDER BY made_at DESC, id DESC""",
-            (key,),
+               WHERE replaced_by <> '' AND replaced_by IN (SELECT value FROM json_each(?))
+               ORDER BY made_at DESC, id DESC""",
+            (_json(keys),),
         )
-        return [_kept(*row) for row in found]
+        by_key: dict[str, list[Kept]] = {}
+        for each in (_kept(*row) for row in found):
+            by_key.setdefault(each.body.replaced_by, []).append(each)
+        return by_key
+
+    async def files(self, documents: Sequence[str]) -> dict[str, str]:
+        """Return the files' names by the SHA-256 of the documents, as far as they are here."""
+        found = await self._rows(
+            "SELECT sha256, file FROM documents WHERE sha256 IN (SELECT value FROM json_each(?))", (_json(documents),)
+        )
+        return dict(found)
 
     # --- by filter --------------------------------------------------------------------------------------------
 

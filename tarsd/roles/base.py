@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from tarsd.calls import Copies, Record
+from tarsd.calls import Copies, Record, Who
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
 from tarsd.identity import Identity
 from tarsd.memory.store import Store
-from tarsd.names import Capability
+from tarsd.names import Capability, ConversationId
 from tarsd.rpc import Handler
 
 Attributes = Mapping[str, str | int | float | bool | list[str]]
@@ -106,6 +106,10 @@ class Role:
     def nightly(self) -> Mapping[str, NightlyPart]:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
         return {}
+
+    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
+        """Forget a conversation, as `calls.DropConversationRequest` says; return whether anything of it was here."""
+        return False
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""

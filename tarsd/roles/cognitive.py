@@ -3,12 +3,10 @@
 Rules
 1. `chat` and `summarize` are advertised only while an engine can serve them.
 2. Summaries and other background work wait for people's questions (`background=True`).
-3. A rolling summary is made by the model; where none can, by extraction. The exchange itself is dropped either way.
-4. Exchanges are folded one at a time, in order, so that none is lost and the queue stays free for people. While more
-   than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
-5. An answer that was resumed may be told by two hosts; the exchange counts once. While both ask for it, the newer
-   request is served: the older one's reader is gone, and would hold the model.
-6. Models that are loaded by name, their files and their speed: see `loading`, `models` and `measuring`.
+3. While two hosts ask for one answer, which was resumed, the newer request is served: the older one's reader is gone,
+   and would hold the model.
+4. Conversations: see `folding`. Models that are loaded by name, their files and their speed: see `loading`, `models`
+   and `measuring`.
 """
 
 from __future__ import annotations
@@ -23,38 +21,32 @@ from tarsd.calls import (
     ChatItem,
     ChatRequest,
     Message,
-    RecallItem,
-    RecallRequest,
-    RememberItem,
-    RememberRequest,
     SummarizeItem,
     SummarizeRequest,
+    Who,
 )
 from tarsd.dispatch.newest import Newest
 from tarsd.engines.chain import EngineChain
 from tarsd.engines.residency import Residency
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
-from tarsd.memory.conversations import Conversation, Conversations
 from tarsd.memory.extractive import summarize as extract
 from tarsd.models.speeds import SpeedBook
-from tarsd.names import Capability
+from tarsd.names import Capability, ConversationId
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 from tarsd.roles.base import Attributes, Role, RoleLoad, Services, WorkerView
+from tarsd.roles.folding import Folding
 from tarsd.roles.loading import Loading
 from tarsd.roles.measuring import Measurer
 from tarsd.roles.models import Models, names_on_demand, shelf_of
 from tarsd.rpc import CallContext, Handler
 
-SUMMARY_WORDS = 120
-MAX_WAITING_FOLDS = 4
-FOLD_S = 15.0  # people may keep the model busy; then the summary is extracted rather than put off and off
 MAX_SUMMARIZE_CHARACTERS = 12_000  # what a small model's context holds beside the instructions
 TOLD_NAMES_BYTES = 640  # of models on demand; a fact of gossip has 1 KiB, and other attributes are in it too
 
 
 class Cognitive(Role):
-    """Offers `chat`, `summarize`, `remember`, `recall`, `measure`, and what `Models` offers."""
+    """Offers `chat`, `summarize`, `measure`, and what `Folding` and `Models` offer."""
 
     name = "cognitive"
 
@@ -85,25 +77,22 @@ class Cognitive(Role):
         self._measurer = Measurer(self._residency, self._speeds, self._loading.threads_of)
         self._bring = own.absent
         self._tasks: list[asyncio.Task[None]] = []
-        self._conversations = Conversations(settings.conversations)
         self._given: Newest[ChatItem] = Newest()
-        self._folding = asyncio.Lock()
-        self._waiting_folds = 0
+        self._folding = Folding(services, self._summary_of, limit=settings.conversations)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
         return {
             calls.CHAT.name: self._chat,
             calls.SUMMARIZE.name: self._summarize,
-            calls.REMEMBER.name: self._remember,
-            calls.RECALL.name: self._recall,
             calls.MEASURE.name: self._measure,
+            **self._folding.handlers(),
             **self._models.handlers(),
         }
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        offered: dict[Capability, Attributes] = {calls.REMEMBER.name: {}, calls.RECALL.name: {}, calls.MEASURE.name: {}}
+        offered: dict[Capability, Attributes] = {name: {} for name in (calls.MEASURE.name, *self._folding.handlers())}
         offered |= self._models.adverts()
         info = self._residency.info()
         if info is None or not self._residency.ready:
@@ -123,6 +112,7 @@ class Cognitive(Role):
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
+        self._folding.start()
         await self._residency.start()
         for name, work in (
             ("bring models", self._loading.bring(self._bring)),
@@ -136,6 +126,7 @@ class Cognitive(Role):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._models.stop()
+        await self._folding.stop()
         await self._residency.stop()
 
     def problems(self) -> list[str]:
@@ -153,7 +144,7 @@ class Cognitive(Role):
             "reasons": self._residency.reasons,
             "circuits": self._residency.circuits,
             "load": self.load()._asdict(),
-            "conversations": len(self._conversations),
+            "conversations": len(self._folding),
         }
 
     def workers(self) -> Mapping[str, WorkerView]:
@@ -167,6 +158,10 @@ class Cognitive(Role):
         speed = self._speeds.of(info.engine, info.model) if info is not None else None
         of_late = of_late or (speed.tokens_per_s if speed is not None else 0.0)
         return RoleLoad(queued, running, of_late, self._residency.slots)
+
+    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
+        """See `Role`."""
+        return self._folding.drop(conversation, who)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:
@@ -185,32 +180,6 @@ class Cognitive(Role):
 
     async def _summarize(self, request: SummarizeRequest, context: CallContext) -> AsyncGenerator[SummarizeItem, None]:
         yield await self._summary_of(request.text, request.max_words, context.headers.deadline_s)
-
-    async def _remember(self, request: RememberRequest, context: CallContext) -> AsyncGenerator[RememberItem, None]:
-        self._waiting_folds += 1
-        try:
-            await self._folding.acquire()
-        finally:
-            self._waiting_folds -= 1
-        try:
-            kept = await self._fold(request, context.headers.deadline_s)
-        finally:
-            self._folding.release()
-        yield RememberItem(kept.summary, kept.exchanges)
-
-    async def _fold(self, request: RememberRequest, deadline_s: float) -> Conversation:
-        if kept := self._conversations.repeated(request.conversation, request.of):
-            return kept
-        before = self._conversations.recall(request.conversation).summary
-        text = f"{before}\n\n{request.question}\n{request.answer}".strip()
-        if self._waiting_folds > MAX_WAITING_FOLDS:
-            summary = extract(text, SUMMARY_WORDS)
-        else:
-            summary = (await self._summary_of(text, SUMMARY_WORDS, min(deadline_s, FOLD_S))).text
-        return self._conversations.remember(request.conversation, summary, request.documents, of=request.of)
-
-    async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
-        yield self._conversations.recall(request.conversation)
 
     async def _summary_of(self, text: str, max_words: int, deadline_s: float) -> SummarizeItem:
         text = text[-MAX_SUMMARIZE_CHARACTERS:]

@@ -51,7 +51,7 @@ class Orchestrator(Role):
             max_tokens=request.max_tokens,
         )
         summary_task = asyncio.create_task(self._summary(request, context))
-        found = await asyncio.gather(*(self._search(query, language, context) for query in steps.queries))
+        found = await asyncio.gather(*(self._search(query, language, request, context) for query in steps.queries))
         summary, no_summary = await summary_task
         chosen = planner.choose([hits for hits, _ in found], steps)
         problems = dict.fromkeys([*(problem for _, problem in found), no_summary])
@@ -73,10 +73,12 @@ class Orchestrator(Role):
             degraded="; ".join(problem for problem in problems if problem),
         )
 
-    async def _search(self, query: str, language: str, context: CallContext) -> tuple[list[Hit], str]:
-        request = SearchRequest(query, planner.SEARCH_LIMIT, language)
+    async def _search(
+        self, query: str, language: str, request: PrepareRequest, context: CallContext
+    ) -> tuple[list[Hit], str]:
+        asked = SearchRequest(query, planner.SEARCH_LIMIT, language, temporary=request.temporary)
         try:
-            found = await self._services.dispatch.one(calls.SEARCH, request, within=context.headers)
+            found = await self._services.dispatch.one(calls.SEARCH, asked, within=context.headers)
         except TarsdError as error:
             return [], texts(language).no_search.format(reason=error)
         if found.degraded:
@@ -86,14 +88,15 @@ class Orchestrator(Role):
     async def _summary(self, request: PrepareRequest, context: CallContext) -> tuple[str, str]:
         """Return the conversation's summary and what went wrong, "" where nothing did."""
         # while all of the open chat is still at hand, its own turns say more than their summary
-        if not request.conversation or 0 < len(request.turns) < prompt.MAX_TURNS:
+        if not request.conversation or request.temporary or 0 < len(request.turns) < prompt.MAX_TURNS:
             return "", ""
         members = self._services.members()
         holder = routing.holder(members, calls.RECALL.name, request.conversation)
+        asked = RecallRequest(request.conversation, request.who.person, request.seed)
         try:
-            recalled = await self._services.dispatch.one(
-                calls.RECALL, RecallRequest(request.conversation), within=context.headers, only=holder
-            )
+            recalled = await self._services.dispatch.one(calls.RECALL, asked, within=context.headers, only=holder)
         except TarsdError as error:
+            if request.seed is not None:  # its holder was lost: what the host knows of it is all that it knew
+                return request.seed.summary, ""
             return "", texts(request.language).no_summary.format(reason=error)
         return recalled.summary, ""

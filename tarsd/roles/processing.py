@@ -156,7 +156,7 @@ class Processing(Role):
             return
         generation = self._cache.generation
         found = await self._find(request.query, request.limit, language, context.headers.deadline_s)
-        if not found.degraded:
+        if not found.degraded and not request.temporary:
             self._cache.put(key, found, generation)
         yield found
 

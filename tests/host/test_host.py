@@ -288,7 +288,7 @@ async def test_a_spent_budget_of_second_attempts_holds_for_the_hosts_own_tries_t
 
 
 async def test_what_waits_to_be_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tarsd.host.host.MAX_MEMORY_TASKS", 2)
+    monkeypatch.setattr("tarsd.host.remembering.MAX_TASKS", 2)
 
     async def hangs(request: Any) -> AsyncGenerator[RememberItem, None]:
         await asyncio.Event().wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from memory_help import add_document, sha
 
 from tarsd.calls import Who
 from tarsd.memory import access, recollections
@@ -65,8 +66,8 @@ async def test_what_was_replaced_is_history(store: Store) -> None:
     )
     assert ids(await store.memories(ANA)) == ["new"]
     assert ids(await store.memories(ANA, Filter(history=True))) == ["new", "old"]
-    assert [each.key for each in await store.replaced_by("memory/new")] == ["memory/old"]
-    assert await store.replaced_by("memory/old") == []
+    replaced = await store.replaced_by(["memory/new", "memory/old"])
+    assert {key: [each.key for each in old] for key, old in replaced.items()} == {"memory/new": ["memory/old"]}
 
 
 async def test_filters_choose_by_sort_scope_project_conversation_and_time(store: Store) -> None:
@@ -184,3 +185,8 @@ async def test_projects_are_their_members_and_count_what_belongs_to_them(store: 
     assert [e.body.id for e in await store.projects(Who("eva"))] == ["garden"]
     assert await store.project("roof") == ROOF
     assert await store.project("gone") is None
+
+
+async def test_documents_are_named_by_their_files(store: Store) -> None:
+    await add_document(store, "lease", ["The rent is 900 euros."])
+    assert await store.files([sha("lease"), sha("gone")]) == {sha("lease"): "lease.pdf"}

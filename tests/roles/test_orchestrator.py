@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tarsd import calls
-from tarsd.calls import Hit, Passage, PrepareRequest, RecallItem, SearchItem, Turn
+from tarsd.calls import Hit, Passage, PrepareRequest, RecallItem, RecallRequest, SearchItem, Turn, Who
 from tarsd.errors import PeerLost
 from tarsd.memory.bodies import DOCUMENT, DocumentBody
 from tarsd.memory.store import Store
@@ -90,3 +90,27 @@ async def test_a_conversation_is_recalled_when_its_turns_are_not_at_hand(store: 
 async def test_a_conversation_that_cannot_be_recalled_is_told(store: Store) -> None:
     item = await prepare(store, ScriptedPeer(recall=PeerLost("gone")), "hola", conversation=ConversationId("c"))
     assert item.degraded.endswith("gone")
+
+
+async def test_the_holder_of_a_conversation_is_given_what_the_host_knows_of_it(store: Store) -> None:
+    seed = RecallItem("Ana asked for the rent.", 3, person="ana")
+    peer = ScriptedPeer(recall=seed)
+    item = await prepare(store, peer, "hola", conversation=ConversationId("k"), who=Who("ana"), seed=seed)
+    assert peer.asked == [("recall", RecallRequest(ConversationId("k"), "ana", seed))]
+    assert "Ana asked for the rent." in item.messages[0].content
+
+
+async def test_a_holder_that_is_lost_costs_nothing_while_the_host_knows_the_conversation(store: Store) -> None:
+    seed = RecallItem("Ana asked for the rent.", 3)
+    peer = ScriptedPeer(recall=PeerLost("gone"))
+    item = await prepare(store, peer, "hola", conversation=ConversationId("k"), seed=seed)
+    assert "Ana asked for the rent." in item.messages[0].content
+    assert item.degraded == ""
+
+
+async def test_in_a_temporary_chat_nothing_is_recalled_and_its_searches_leave_no_trace(store: Store) -> None:
+    peer = ScriptedPeer(recall=RecallItem("Ana asked for the rent.", 3), search=SearchItem([]))
+    question = "How much is the rent of the flat per month?"
+    await prepare(store, peer, question, conversation=ConversationId("k"), temporary=True)
+    assert {name for name, _ in peer.asked} == {"search"}
+    assert all(request.temporary for _, request in peer.asked)

@@ -1,0 +1,223 @@
+"""Keeps the node's conversations: folds each exchange into its summary, and hands ended ones on to be written down.
+
+Rules
+1. A rolling summary is made by the model; where none can, by extraction. The exchange itself is dropped either way.
+2. Exchanges are folded one at a time, in order, so that none is lost and the queue stays free for people. While more
+   than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
+3. An answer that was resumed may be told by two hosts; the exchange counts once.
+4. Who took over a conversation, or lost it, goes on from what the host still knows, else from what was written down.
+5. What is dropped while its exchanges wait to be folded stays dropped: they were told before.
+6. Conversations that have ended are handed to `written`; that never holds up a question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+from tarsd import calls
+from tarsd.calls import (
+    ConversationsItem,
+    ConversationsRequest,
+    ConversationView,
+    RecallItem,
+    RecallRequest,
+    RememberItem,
+    RememberRequest,
+    SummarizeItem,
+    Who,
+)
+from tarsd.errors import TarsdError
+from tarsd.memory import summaries
+from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
+from tarsd.names import Capability, ConversationId, NodeId, TraceId
+from tarsd.planning.language import detect_language
+from tarsd.roles.base import Services
+from tarsd.roles.synthesis import Synthesis
+from tarsd.rpc import CallContext, Handler
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_FOLDS = 4
+FOLD_S = 15.0  # people may keep the model busy; then the summary is extracted rather than put off and off
+LOOK_S = 300.0  # how often it is looked for conversations that have ended
+
+# Writes a summary of a text in so many words, within so many seconds.
+Summarize = Callable[[str, int, float], Awaitable[SummarizeItem]]
+
+
+class Folding:
+    """What the role `cognitive` does for conversations: `remember`, `recall`, `conversations`."""
+
+    def __init__(self, services: Services, summarize: Summarize, *, limit: int) -> None:
+        self._services = services
+        self._summarize = summarize
+        self._synthesis = Synthesis(services)
+        self._conversations = Conversations(limit, on_ended=self._ended)
+        self._folding = asyncio.Lock()
+        self._waiting = 0
+        self._dropped: set[tuple[str | None, ConversationId]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """Return the handlers, as a role does."""
+        return {
+            calls.REMEMBER.name: self._remember,
+            calls.RECALL.name: self._recall,
+            calls.CONVERSATIONS.name: self._list,
+        }
+
+    def start(self) -> None:
+        """Look for ended conversations from now on."""
+        self._looking = asyncio.create_task(self._look(), name="conversations that have ended")
+
+    async def stop(self) -> None:
+        """Stop looking, and write down at once what is worth it: the RAM it is in goes now."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        for conversation, kept in self._conversations.list():
+            if is_worth(kept):
+                await self._write(conversation, kept)
+
+    def drop(self, conversation: ConversationId, who: Who | None) -> bool:
+        """Forget a conversation here (rule 5); say whether it was here."""
+        person = None if who is None or who.sees_all else who.person
+        if self._waiting or self._folding.locked():
+            self._dropped.add((person, conversation))
+        return self._conversations.forget(conversation, person)
+
+    async def write_ended(self) -> None:
+        """Write down those that have ended or grew long."""
+        for conversation, kept in self._conversations.due():
+            await self._write(conversation, kept)
+
+    async def _remember(self, request: RememberRequest, context: CallContext) -> AsyncGenerator[RememberItem, None]:
+        self._waiting += 1
+        try:
+            await self._folding.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            state = await self._fold(request, context.headers.deadline_s)
+        finally:
+            self._folding.release()
+            if not self._waiting:
+                self._dropped.clear()
+        yield RememberItem(state.summary, state.exchanges, state)
+
+    async def _fold(self, request: RememberRequest, deadline_s: float) -> RecallItem:
+        await self._know(request.conversation, request.person, request.seed)
+        if kept := self._conversations.repeated(request):
+            return state_of(kept)
+        before = self._conversations.recall(request.conversation, request.person)
+        exchange = summaries.Exchange(before.summary, request.question, request.answer)
+        written = ""
+        if self._waiting <= MAX_WAITING_FOLDS:
+            made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
+            written = made.text if made.method == "model" else ""
+        summary = summaries.fold(exchange, written)
+        if self._was_dropped(request):
+            return RecallItem()
+        kept = self._conversations.remember(
+            request,
+            summary,
+            language=detect_language(request.question),
+            title=summaries.title_of(request.question),
+        )
+        return state_of(kept)
+
+    def _was_dropped(self, request: RememberRequest) -> bool:
+        return bool(self._dropped & {(None, request.conversation), (request.person, request.conversation)})
+
+    async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
+        """Go on from what is known elsewhere (rule 4)."""
+        if seed is not None and seed.person == person:
+            self._conversations.seed(conversation, seed)
+        if self._conversations.get(conversation, person) is None:
+            written = await self._synthesis.read(conversation, person)
+            if written is not None:
+                self._conversations.seed(conversation, written)
+
+    async def _recall(self, request: RecallRequest, context: CallContext) -> AsyncGenerator[RecallItem, None]:
+        await self._know(request.conversation, request.person, request.seed)
+        yield self._conversations.recall(request.conversation, request.person)
+
+    async def _list(
+        self, request: ConversationsRequest, context: CallContext
+    ) -> AsyncGenerator[ConversationsItem, None]:
+        found = {each.id: each for each in self._own(request.who)}
+        missing: list[str] = []
+        if request.everywhere:
+            for item in await asyncio.gather(*self._others(request.who, context.headers.trace)):
+                if isinstance(item, str):
+                    missing.append(item)
+                    continue
+                for each in item.conversations:
+                    if each.id not in found or each.exchanges > found[each.id].exchanges:
+                        found[each.id] = each
+        ordered = sorted(found.values(), key=lambda each: -each.touched_at)
+        yield ConversationsItem(ordered, ", ".join(missing))
+
+    def _own(self, who: Who) -> list[ConversationView]:
+        return [
+            _view(conversation, kept)
+            for conversation, kept in self._conversations.list()
+            if who.sees_all or kept.person == who.person
+        ]
+
+    def _others(self, who: Who, trace: TraceId) -> list[Awaitable[ConversationsItem | str]]:
+        async def ask(node: NodeId, name: str) -> ConversationsItem | str:
+            request = ConversationsRequest(who, everywhere=False)
+            try:
+                return await self._services.dispatch.one(
+                    calls.CONVERSATIONS, request, only=node, trace=trace, deadline_s=3
+                )
+            except TarsdError:
+                return name
+
+        return [
+            ask(member.node, member.name)
+            for member in self._services.members()
+            if not member.is_self and calls.CONVERSATIONS.name in member.capabilities
+        ]
+
+    def _ended(self, conversation: ConversationId, kept: Conversation) -> None:
+        if is_worth(kept):
+            task = asyncio.create_task(self._write(conversation, kept), name="write a conversation down")
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
+        try:
+            if await self._synthesis.write(conversation, kept):
+                self._conversations.was_written(conversation, kept)
+        except TarsdError as error:
+            log.warning("a conversation's summary was not written down: %s", error)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TarsdError):
+                await self.write_ended()
+
+
+def _view(conversation: ConversationId, kept: Conversation) -> ConversationView:
+    return ConversationView(
+        conversation,
+        kept.title,
+        kept.summary,
+        kept.exchanges,
+        kept.began_at,
+        kept.touched_at,
+        list(kept.documents),
+        list(kept.projects),
+        kept.person,
+    )

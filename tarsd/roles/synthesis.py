@@ -1,0 +1,51 @@
+"""Writes the summaries of ended conversations down as records, and reads them when such a conversation goes on.
+
+Rules
+1. Nothing is written while `memory.automatic` is off. (Of a temporary chat nobody is told in the first place.)
+2. What the disk refuses is tried again at the next occasion: the conversation stays due.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from tarsd.calls import RecallItem
+from tarsd.memory import synthesis
+from tarsd.memory.bodies import SUMMARY, SummaryBody, summary_key
+from tarsd.memory.conversations import Conversation
+from tarsd.names import ConversationId
+from tarsd.roles.base import Services
+
+log = logging.getLogger(__name__)
+
+SALT_BYTES = 16
+
+
+class Synthesis:
+    """The records of conversations."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def write(self, conversation: ConversationId, kept: Conversation) -> bool:
+        """Write a conversation's summary down; say whether it is written now. Raises `StorageError`."""
+        if not self._services.config.memory.automatic:
+            return False
+        written = await self._written(conversation, kept.person)
+        if not synthesis.may_replace(written, kept):
+            return True
+        salt = written.salt if written is not None and written.salt else secrets.token_bytes(SALT_BYTES)
+        record = await self._services.store.append(SUMMARY, "", synthesis.body_of(conversation, kept, salt))
+        copies = await self._services.confirm([record])
+        if copies.degraded:
+            log.info("the summary of a conversation is on %d of %d nodes", copies.copies, copies.wanted)
+        return True
+
+    async def read(self, conversation: ConversationId, person: str) -> RecallItem | None:
+        """Return a conversation as it was written down; None where it was not. Raises `StorageError`."""
+        written = await self._written(conversation, person)
+        return None if written is None else synthesis.state_from(written)
+
+    async def _written(self, conversation: ConversationId, person: str) -> SummaryBody | None:
+        return await self._services.store.summary(summary_key(synthesis.identity_of(conversation, person)))
