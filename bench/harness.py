@@ -28,6 +28,10 @@ from bench.quiet import Foreign
 Verdict = Literal["met", "missed", "contended", "no aim", "not available"]
 
 
+class NotAvailableError(Exception):
+    """What is to be measured is not there; the text says what and why."""
+
+
 class Row(msgspec.Struct, kw_only=True):
     """One figure. `aim` is a bound on the median: "<=" or ">=" and a number; on the ratio when `aim_on` says so."""
 

@@ -8,11 +8,9 @@ side has the same file, threads, context, prompts and answer lengths, at tempera
 from __future__ import annotations
 
 import argparse
-import importlib
-import time
 
 from bench.harness import Context, Row
-from bench.inference_node import NotAvailableError
+from bench.parts import add_only, run_parts
 
 NAME = "inference"
 PARTS = {
@@ -29,32 +27,9 @@ PARTS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this bench."""
-    parser.add_argument(
-        "--only",
-        action="append",
-        type=_parts,
-        metavar="PART[,PART]",
-        help=f"only these parts; may be repeated: {', '.join(PARTS)}",
-    )
+    add_only(parser, PARTS)
 
 
 async def run(context: Context) -> list[Row]:
     """Run the parts one after another."""
-    rows: list[Row] = []
-    chosen = [part for several in context.options.only or [list(PARTS)] for part in several]
-    for part in chosen:
-        began, before = time.monotonic(), len(rows)
-        async with context.watched(rows):
-            try:
-                rows += await importlib.import_module(f"bench.inference_{part}").rows(context)
-            except NotAvailableError as error:
-                rows.append(Row(figure=PARTS[part], unit="", samples=[], missing=str(error)))
-        print(f"inference {part}: {len(rows) - before} rows in {time.monotonic() - began:.0f} s", flush=True)
-    return rows
-
-
-def _parts(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := sorted(set(names) - set(PARTS)):
-        raise argparse.ArgumentTypeError(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    return names
+    return await run_parts(context, NAME, PARTS)

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from bench.cluster import Client, Cluster, Daemon, Plan, cluster
+from bench.harness import NotAvailableError
 from tarsd.engines.base import threads as threads_of
 from tarsd.engines.bundled import chat_gguf
 
@@ -18,10 +19,6 @@ SLOTS = 8
 LOAD_S = 120.0
 SLOTS_KNOWN_S = 5.0  # a load is told anew each second
 CHILD = "tarsd.workers.child"
-
-
-class NotAvailableError(Exception):
-    """What is to be measured is not there; the text says what and why."""
 
 
 def threads() -> int:

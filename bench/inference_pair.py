@@ -22,11 +22,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from bench.cluster import Cluster, Daemon, DaemonError, Plan
-from bench.harness import Context, Row
+from bench.harness import Context, NotAvailableError, Row
 from bench.inference_client import Burst, burst, connections, story
 from bench.inference_node import (
     LOAD_S,
-    NotAvailableError,
     model_name,
     model_worker,
     nodes_of,

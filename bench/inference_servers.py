@@ -14,7 +14,8 @@ import aiohttp
 
 from bench.daemon import LOOPBACK, environment_of_a_child, free_ports
 from bench.faults import child
-from bench.inference_node import CONTEXT_TOKENS, NotAvailableError, model_file, threads
+from bench.harness import NotAvailableError
+from bench.inference_node import CONTEXT_TOKENS, model_file, threads
 
 START_S = 60.0
 POLL_S = 0.05

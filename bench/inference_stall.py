@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from bench.harness import Context, Row
+from bench.harness import Context, NotAvailableError, Row
 from bench.inference_client import Reply, ask, connections, story
-from bench.inference_node import SLOTS, NotAvailableError, model_name, one_node, require_slots
+from bench.inference_node import SLOTS, model_name, one_node, require_slots
 from bench.inference_servers import Server, native_server
 
 RUNNING = 4

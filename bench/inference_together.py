@@ -12,9 +12,9 @@ from __future__ import annotations
 import statistics
 from contextlib import AsyncExitStack
 
-from bench.harness import Context, Row
+from bench.harness import Context, NotAvailableError, Row
 from bench.inference_client import Burst, burst, connections, story
-from bench.inference_node import SLOTS, NotAvailableError, model_name, one_node, require_slots
+from bench.inference_node import SLOTS, model_name, one_node, require_slots
 from bench.inference_servers import Server, native_server, python_server
 from bench.stats import paired_ratios
 

@@ -10,6 +10,7 @@ Order
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -48,6 +49,7 @@ from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
 from tarsd.roles.moving import Moving
 from tarsd.roles.nightly import NightlyRunner
+from tarsd.roles.replicating import Replicator
 from tarsd.roles.settling import Settling
 from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
@@ -199,6 +201,10 @@ class Node:
             before_load=self.telling.announce_busy,
             changed=self.telling.advertise,
         )
+        replicator = Replicator(services) if self.identity.zone is Zone.CORE else None
+        if replicator is not None:
+            services = dataclasses.replace(services, confirm=replicator.confirm)
+        self.confirm = services.confirm
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
             if name not in known:
@@ -210,9 +216,8 @@ class Node:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
             self._roles.append(Memories(services))
-            keeper = Keeper(
-                services, self.account.parts, self.supervisor.problems, self._nightly_runner(services), self._passes
-            )
+            runner = self._nightly_runner(services)
+            keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
             self._roles += [Settling(services), Moving(services)]

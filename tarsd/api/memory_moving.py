@@ -27,7 +27,7 @@ from tarsd.api.memories import near, one
 from tarsd.api.replies import FieldError, TooLarge, error_body, json_reply, query_int, read_json, send, with_beats
 from tarsd.api.services import SERVICES, SETTINGS
 from tarsd.api.who import who_looks
-from tarsd.calls import Copies, Entry, Refused
+from tarsd.calls import Copies, Entry, RefusedEntry
 from tarsd.calls.people import MAX_IMPORT_BYTES, MAX_IMPORT_ENTRIES
 
 READ_S = 60.0  # a client that sends nothing for so long has gone
@@ -48,12 +48,12 @@ class Imported(msgspec.Struct):
     new: int = 0
     known: int = 0
     refused: int = 0
-    errors: list[Refused] = []
+    errors: list[RefusedEntry] = []
     preview: bool = False
     is_whole: bool = False
     copies: Copies | None = None
 
-    def refuse(self, refused: Refused) -> None:
+    def refuse(self, refused: RefusedEntry) -> None:
         """Count a line that was not taken in, and tell it as long as there is room."""
         self.refused += 1
         if len(self.errors) < MAX_TOLD:
@@ -174,14 +174,14 @@ async def import_lines(request: web.Request) -> web.Response:
 
 async def _take(batch: _Batch, done: Imported, number: int, line: bytes) -> None:
     if done.is_whole:
-        done.refuse(Refused(number, "body", "it comes after the last line of the export"))
+        done.refuse(RefusedEntry(number, "body", "it comes after the last line of the export"))
         return
     try:
         found = files.entry_of(line)
     except FieldError as error:
         if not batch.has_head:
             raise
-        done.refuse(Refused(number, error.field, str(error).removeprefix(f"{error.field}: ")))
+        done.refuse(RefusedEntry(number, error.field, str(error).removeprefix(f"{error.field}: ")))
         return
     if isinstance(found, files.Head):
         batch.has_head = True

@@ -27,6 +27,7 @@ from tarsd.api.memories import (
 )
 from tarsd.api.memories import MAX_QUERY_CHARACTERS as MAX_MEMORY_QUERY
 from tarsd.api.memory_moving import Imported, SettingsChange
+from tarsd.api.memory_status import MemoryStatusReply
 from tarsd.api.models import DeleteBody, MeasureBody, PullBody
 from tarsd.api.ollama_embed import EmbedBody, OldEmbedBody
 from tarsd.api.ollama_models import ShowBody
@@ -150,6 +151,7 @@ ROUTES: dict[tuple[str, str], Described] = {
     ("POST", "/api/diary/{id}/undo"): Described(calls.UndoItem),
     ("GET", "/api/memory/settings"): Described(calls.SettingsItem),
     ("PATCH", "/api/memory/settings"): Described(calls.SettingsItem, body=SettingsChange),
+    ("GET", "/api/memory/status"): Described((MemoryStatusReply,)),
     ("GET", "/api/memory/export"): Described(
         content=(LINES, "text/markdown"), query={"format": Parameter(Literal["json", "markdown"]), "history": _FLAG}
     ),

@@ -71,6 +71,7 @@ NEEDS: dict[str, Needs] = {
     "/api/search": _DOCUMENTS,
     "/api/members": _STATUS,
     "/api/status": _STATUS,
+    "/api/memory/status": _STATUS,
     "/metrics": _STATUS,
     "/api/pull": _MODELS,
     "/api/delete": _MODELS,

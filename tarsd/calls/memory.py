@@ -6,7 +6,7 @@ import msgspec
 
 from tarsd.calls.memories import Who
 from tarsd.calls.spec import CallSpec
-from tarsd.names import AnswerId, Capability, ConversationId
+from tarsd.names import AnswerId, Capability, ConversationId, NodeId, NodeName
 
 
 class RecallItem(msgspec.Struct, frozen=True):
@@ -107,10 +107,16 @@ class DropConversationItem(msgspec.Struct, frozen=True):
 
 
 class RecordsRequest(msgspec.Struct, frozen=True):
-    """Ask for all records that the caller lacks: `have` maps each origin to its highest contiguous seq."""
+    """Ask for all records that the caller lacks: `have` maps each origin to its highest contiguous seq.
+
+    `seals` are the seals of those records: who serves knows then that the caller has the same ones. `only` asks for
+    one origin's.
+    """
 
     have: dict[str, int]
     limit: int = 5000
+    seals: dict[str, bytes] = {}
+    only: str = ""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -133,10 +139,78 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class RecordsItem(msgspec.Struct, frozen=True):
-    """A batch of records in (origin, seq) order; `more` says that the limit cut them off."""
+    """A batch of records in (origin, seq) order; `more` says that the limit cut them off.
+
+    `total` is how many records the callee has in all: how far a new node has come.
+    """
 
     records: list[Record]
     more: bool = False
+    total: int = 0
+
+
+class PushRequest(msgspec.Struct, frozen=True):
+    """Give records to a node at once; without records it is a greeting.
+
+    `heads` says how far the caller has each origin on its disk: the seq and the seal of the last record without gaps.
+    """
+
+    records: list[Record] = []
+    heads: dict[str, tuple[int, bytes]] = {}
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A record that was not taken in, and why."""
+
+    origin: str
+    seq: int
+    reason: str
+
+
+class PushItem(msgspec.Struct, frozen=True):
+    """What was given is on disk up to `heads`, which are the callee's own; `refused` never will be."""
+
+    heads: dict[str, tuple[int, bytes]]
+    refused: list[Refused] = []
+
+
+class MemoryStatusRequest(msgspec.Struct, frozen=True):
+    """Ask a node how its copy of the records stands, and what it knows of the others'."""
+
+
+class CopyStanding(msgspec.Struct, frozen=True):
+    """What another node lacks of the records of the one that tells; `behind` -1: it never said what it has."""
+
+    node: NodeId
+    name: NodeName
+    state: str
+    behind: int
+    behind_s: float = 0.0  # the age of the oldest record that it lacks
+
+
+class MemoryStatusItem(msgspec.Struct, frozen=True):
+    """How a node's copy of the records stands.
+
+    `single`: records that nobody else is known to have, the oldest written at `single_at` (seconds since 1970).
+    `refused` says why records are in quarantine. `disk_bytes`: database, wal, vectors, backups, damaged (moved aside).
+    `clock_ahead_s`: origins whose last record carries a time over a minute in the future. `syncing`: for each node
+    that records come from now, how many are here (`records`) of how many (`of`).
+    """
+
+    node: NodeId
+    name: NodeName
+    records: int
+    copies_wanted: int
+    others: list[CopyStanding]
+    single: int
+    single_at: float
+    waiting: int
+    quarantined: int
+    refused: list[str]
+    disk_bytes: dict[str, int]
+    disk_free_bytes: int
+    clock_ahead_s: dict[str, float]
+    syncing: dict[str, dict[str, int]]
 
 
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
@@ -146,3 +220,5 @@ DROP_CONVERSATION = CallSpec(
     Capability("drop_conversation"), DropConversationRequest, DropConversationItem, deadline_s=10
 )
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)
+PUSH = CallSpec(Capability("push"), PushRequest, PushItem, deadline_s=20)
+MEMORY_STATUS = CallSpec(Capability("memory_status"), MemoryStatusRequest, MemoryStatusItem, deadline_s=10)

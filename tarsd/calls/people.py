@@ -78,7 +78,7 @@ class ImportRequest(msgspec.Struct, frozen=True):
     coming: list[str] = []
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedEntry(msgspec.Struct, frozen=True):
     """An entry that was not taken in: where it stood, which field is to blame, and why."""
 
     line: int
@@ -91,7 +91,7 @@ class ImportItem(msgspec.Struct, frozen=True):
 
     new: int
     known: int
-    refused: list[Refused]
+    refused: list[RefusedEntry]
     copies: Copies = Copies()
 
 

@@ -19,7 +19,7 @@ from tarsd.cli.memory_common import (
     tell_copies,
     words_of,
 )
-from tarsd.cli.memory_words import MemoryWords
+from tarsd.cli.memory_texts import MemoryWords
 from tarsd.cli.terminal import printable, styled, table
 from tarsd.errors import InvalidInput
 

@@ -14,7 +14,7 @@ import msgspec
 
 from tarsd.cli.client import ApiClient, target_of
 from tarsd.cli.language import texts_for
-from tarsd.cli.memory_words import WORDS, MemoryWords
+from tarsd.cli.memory_texts import WORDS, MemoryWords
 from tarsd.cli.terminal import printable, styled
 from tarsd.errors import InvalidInput
 

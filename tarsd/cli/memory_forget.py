@@ -10,7 +10,7 @@ from typing import Any
 
 from tarsd.cli.exits import FAILED, OK
 from tarsd.cli.memory_common import agreed, client_of, moment_of, path_of, print_json, words_of
-from tarsd.cli.memory_words import MemoryWords
+from tarsd.cli.memory_texts import MemoryWords
 from tarsd.cli.terminal import printable, styled, table
 from tarsd.errors import InvalidInput
 

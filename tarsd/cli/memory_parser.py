@@ -23,6 +23,7 @@ tarsd memory import memory.jsonl --preview
 tarsd memory project "New kitchen" --member ana
 tarsd memory diary                                  what the nightly jobs changed
 tarsd memory undo DIARY-ID
+tarsd memory status                                 which PC has which records, what has one copy only
 tarsd memory automatic off                          learn nothing about me by yourself
 """
 
@@ -40,6 +41,7 @@ def add_memory_commands(add: Adder) -> None:
     _add_moving(adder)
     _add_projects(adder)
     _add_nights(adder)
+    _add_status(adder)
 
 
 class _PartAdder:
@@ -142,6 +144,10 @@ def _add_projects(add: _PartAdder) -> None:
     )
     project.add_argument("--tag", action="append", dest="tags", default=None, metavar="TAG", help="may be repeated")
     project.add_argument("--end", action="store_true", help="it is finished")
+
+
+def _add_status(add: _PartAdder) -> None:
+    add("status", "memory_status:status", "show which PC has which records, what has one copy only, what takes room")
 
 
 def _add_nights(add: _PartAdder) -> None:

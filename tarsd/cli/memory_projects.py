@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tarsd.cli.exits import OK
 from tarsd.cli.memory_common import client_of, day_of, print_json, tell_copies, words_of
-from tarsd.cli.memory_words import MemoryWords
+from tarsd.cli.memory_texts import MemoryWords
 from tarsd.cli.terminal import printable, table
 
 

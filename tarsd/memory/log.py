@@ -7,6 +7,12 @@ Rules
 4. What comes before its predecessor waits; what contradicts the chain is refused.
 5. A key is a path ("document/<sha>/3/0-90"). A tombstone covers its own key and all below, as far as they are older.
 6. Of the readable records of a key the greatest (hlc, origin, seq) is visible; the losers stay in the log.
+7. Two branches of one origin (a cloned node, or one whose disk was set back) are settled everywhere alike: where they
+   part, the lesser seal keeps the name. The other branch is sealed anew under a name made of its first seal, with its
+   stamps, so that whoever has it makes the same records of it, nothing is lost, and no old text wins over a newer one.
+8. Nothing is ever taken out of a chain, however old: an erased record is some 300 bytes, and a chain with holes could
+   neither show tampering nor be given whole to a new node. So there is no floor below which a node has to begin anew,
+   and a node that was off for years is told of all that was forgotten meanwhile.
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ MAX_KEY_CHARS = 512
 MAX_NAME_CHARS = 128  # of kind and origin
 MAX_VERSION = 2**31 - 1
 _SHA_BYTES = 32
+_BRANCH_CHARS = 12
 _SEAL = "tarsd record 1"  # keeps these hashes apart from any other use of SHA-256
 
 
@@ -104,6 +111,28 @@ def is_erased(record: Record) -> bool:
 def is_sealed(record: Record) -> bool:
     """Say whether the seal fits, for a whole or an erased record."""
     return seal(record, digest(record.body)) == record.sha or is_erased(record)
+
+
+def reseal(records: Iterable[Record], origin: str) -> list[Record]:
+    """Return records as a chain of their own under another origin (rule 7); what was erased stays so."""
+    chain: list[Record] = []
+    head = EMPTY
+    for record in records:
+        body_digest = record.body if is_erased(record) else digest(record.body)
+        draft = replace(record, origin=origin, seq=head.seq + 1, prev_sha=head.sha)
+        chain.append(replace(draft, sha=seal(draft, body_digest)))
+        head = Head(chain[-1].seq, chain[-1].sha)
+    return chain
+
+
+def branch_name(origin: str, first_sha: bytes) -> str:
+    """Return the name of a branch that lost its origin's (rule 7)."""
+    return f"{origin[: MAX_NAME_CHARS - _BRANCH_CHARS - 1]}~{first_sha.hex()[:_BRANCH_CHARS]}"
+
+
+def keeps_name(mine: bytes, theirs: bytes) -> bool:
+    """Say whether mine is the branch that keeps the origin's name, by the first seals after the parting (rule 7)."""
+    return mine <= theirs
 
 
 def out_of_bounds(record: Record) -> str:

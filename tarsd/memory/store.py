@@ -11,37 +11,36 @@ Rules
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
-from tarsd.memory import audit, bodies, derive, ledger
+from tarsd.memory import audit, bodies, derive
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
 from tarsd.memory.library import Change
 from tarsd.memory.recollections import Recollections
-from tarsd.memory.schema import DERIVED_VERSION, LOG_COLUMNS
+from tarsd.memory.schema import DERIVED_VERSION
+from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
-from tarsd.wire import MIB, encode
+from tarsd.wire import encode
 
 _log = logging.getLogger(__name__)
 
-# What one batch for a peer may hold, so that it fits a frame with the fields around the bodies.
-MAX_BATCH_BYTES = 2 * MIB
-_FIELDS_BYTES = 400  # of a record beside key and body, at most
-_FETCHED = 200
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
 _MERGE_PAGES = 500  # of the keyword index in one go
 
+T = TypeVar("T")
 Entry = tuple[str, str, msgspec.Struct | bytes]
 Listener = Callable[[Change], None]
+OwnListener = Callable[[Sequence[Record]], None]
 
 
 class ForgetReceipt(msgspec.Struct, frozen=True):
@@ -52,14 +51,14 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Recollections):
+class Store(Recollections, Sharing):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
-        super().__init__(database)
+        super().__init__(database, Writer(database, node, clock, self._notify, self._wrote))
         self.problem = ""  # what was met at opening, for people
-        self._writer = Writer(database, node, clock, self._notify)
         self._listeners: list[Listener] = []
+        self._own_listeners: list[OwnListener] = []
 
     @classmethod
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
@@ -88,6 +87,11 @@ class Store(Recollections):
         """Call `listener` after every commit that changed something, on the event loop; returns how to stop it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def subscribe_own(self, listener: OwnListener) -> Callable[[], None]:
+        """Call `listener` with this node's own records once they are on disk; returns how to stop it."""
+        self._own_listeners.append(listener)
+        return lambda: self._own_listeners.remove(listener)
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -121,44 +125,6 @@ class Store(Recollections):
         tombstones, erased = await uninterrupted(self._writer.forget(key))
         await self.optimize()
         return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
-
-    # --- for peers --------------------------------------------------------------------------------------------
-
-    async def vector(self) -> dict[str, int]:
-        """Return how far each origin's records are here, without gaps."""
-        return {origin: head.seq for origin, head in self._writer.heads.items()}
-
-    def mark(self) -> str:
-        """Return 16 characters that are the same exactly where the vectors are."""
-        digest = hashlib.blake2b(digest_size=8)
-        for origin, head in sorted(self._writer.heads.items()):
-            digest.update(f"{origin} {head.seq}\n".encode())
-        return digest.hexdigest()
-
-    async def records_since(self, have: Mapping[str, int], limit: int = 5000) -> list[Record]:
-        """Return records that someone with the vector `have` lacks, in (origin, seq) order; [] when none.
-
-        May return fewer than `limit`, to fit a frame: ask again with the new vector until nothing comes.
-        """
-        chosen: list[Record] = []
-        room = MAX_BATCH_BYTES
-        for origin, head in sorted(self._writer.heads.items()):
-            after = have.get(origin, 0)
-            while after < head.seq and len(chosen) < limit:
-                for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
-                    room -= len(record.body) + len(record.key.encode()) + _FIELDS_BYTES
-                    if room < 0 and chosen:
-                        return chosen
-                    chosen.append(record)
-                    after = record.seq
-        return chosen
-
-    async def _after(self, origin: str, seq: int, limit: int) -> list[Record]:
-        found = await self._rows(
-            f"SELECT {LOG_COLUMNS} FROM log WHERE origin = ? AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
-            (origin, seq, limit),
-        )
-        return [ledger.from_row(row) for row in found]
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
@@ -214,11 +180,18 @@ class Store(Recollections):
             await self.optimize()
 
     def _notify(self, change: Change) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(change)
-            except Exception:  # what was committed stays committed, whatever a listener does
-                _log.exception("a listener of the store failed")
+        _tell(self._listeners, change)
+
+    def _wrote(self, records: Sequence[Record]) -> None:
+        _tell(self._own_listeners, records)
+
+
+def _tell(listeners: Sequence[Callable[[T], None]], news: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(news)
+        except Exception:  # what was committed stays committed, whatever a listener does
+            _log.exception("a listener of the store failed")
 
 
 def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:

@@ -15,13 +15,13 @@ import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import NotFound
-from tarsd.memory import derive, ledger
+from tarsd.memory import derive, forks, ledger
 from tarsd.memory.bodies import TOMBSTONE, TombstoneBody
 from tarsd.memory.database import Database
-from tarsd.memory.derive import BATCH_RECORDS
+from tarsd.memory.derive import BATCH_RECORDS, Shown
 from tarsd.memory.hlc import Clock
 from tarsd.memory.library import Change
-from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, link, make, refuse
+from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, keeps_name, link, make, refuse
 from tarsd.memory.schema import LOG_COLUMNS
 from tarsd.names import NodeId
 from tarsd.wire import encode
@@ -48,7 +48,12 @@ class Writer:
     """The only one that changes the log."""
 
     def __init__(
-        self, database: Database, node: NodeId, now_s: Callable[[], float], notify: Callable[[Change], None]
+        self,
+        database: Database,
+        node: NodeId,
+        now_s: Callable[[], float],
+        notify: Callable[[Change], None],
+        wrote: Callable[[Sequence[Record]], None] = lambda records: None,
     ) -> None:
         self.order = asyncio.Lock()
         self.origin = ""
@@ -57,6 +62,7 @@ class Writer:
         self._node = node
         self._now_s = now_s
         self._notify = notify
+        self._wrote = wrote  # told of this node's own records once they are on disk
         self._clock = Clock()
         self._waits = 0  # how many records are in the waiting room
 
@@ -100,6 +106,7 @@ class Writer:
             results.append(record)
         if new:
             await self._commit(new)
+            self._wrote(new)
         return results
 
     def _make(self, before: Sequence[Record], kind: str, key: str, body: bytes) -> Record:
@@ -131,7 +138,9 @@ class Writer:
                 return [], 0
             self._clock.pass_by_force(latest)
             tombstone = self._make((), TOMBSTONE, key, encode(TombstoneBody(self._now_s())))
-            return [tombstone], await self._commit([tombstone])
+            erased = await self._commit([tombstone])
+            self._wrote([tombstone])
+            return [tombstone], erased
 
     # --- peers' records -----------------------------------------------------------------------------------------
 
@@ -175,6 +184,48 @@ class Writer:
                 total.waiting.extend(linked.waiting)
                 total.refused.extend(linked.refused)
         return total
+
+    async def give_way(self, origin: str, last_common: int, theirs: bytes) -> int:
+        """Settle a fork of `origin` after `last_common`, where a peer goes on with the seal `theirs` (`log`, rule 7).
+
+        Returns how many records were given another name, 0 when ours keeps it. Who wrote the origin leaves it.
+        """
+        async with self.order:
+            async with self._database.reading():
+                branch = await forks.branch(self._database, origin, last_common)
+                common = await ledger.seals(self._database, origin, [last_common])
+            if not branch or branch[0].seq != last_common + 1 or branch[0].sha == theirs:
+                return 0
+            stays = keeps_name(branch[0].sha, theirs)
+            await self._part(origin, branch, theirs, stays=stays)
+            if stays:
+                return 0
+            self.heads.pop(origin, None)
+            if last_common:
+                self.heads[origin] = Head(last_common, common[last_common])
+            return len(branch)
+
+    async def _part(self, origin: str, branch: Sequence[Record], theirs: bytes, *, stays: bool) -> None:
+        """Write down that two branches part, and move ours when it does not stay."""
+        before, moved, shown = self.origin, forks.Moved([], [], {}), Shown([], [])
+        seq, lost = branch[0].seq, theirs if stays else branch[0].sha
+        try:
+            async with self._database.writing():
+                note = Refusal(origin, seq, lost, "two branches of one origin: a cloned or restored node")
+                await ledger.quarantine(self._database, [note], self._now_s())
+                if not stays:
+                    moved = await forks.move(self._database, branch, self.heads)
+                    await self._database.run("DELETE FROM waiting WHERE origin = ?", (origin,))
+                    shown = await derive.refresh(self._database, {each.key for each in branch})
+                    self._waits = int(await self._database.value("SELECT COUNT(*) FROM waiting"))
+                if origin == self.origin:
+                    await self._new_origin()
+        except BaseException:
+            self.origin = before
+            raise
+        self.heads |= moved.heads
+        if shown.added or shown.removed:
+            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
 
     # --- both ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What every core node does whatever its roles: it keeps a copy of the records, and tells how it is.
 
 Rules
-1. Records are pulled (`roles/pulling`), and given to who pulls them here.
+1. Records are given, taken and counted (`roles/replicating`).
 2. People whose node was lost are let in here by the pass that it gave them: the others tell of theirs, bounded.
 """
 
@@ -17,12 +17,12 @@ import msgspec
 
 from tarsd import __version__, calls
 from tarsd.calls import (
+    MemoryStatusItem,
+    MemoryStatusRequest,
     NightlyItem,
     NightlyRequest,
     PassItem,
     PassRequest,
-    RecordsItem,
-    RecordsRequest,
     StatusItem,
     StatusRequest,
 )
@@ -31,15 +31,15 @@ from tarsd.gossip.member import Member
 from tarsd.names import Capability
 from tarsd.passes import DIGEST_BYTES, MAX_OF_EACH, VALID_S, PassBook
 from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.holders import MARK
 from tarsd.roles.nightly import NightlyRunner
-from tarsd.roles.pulling import MARK, MAX_RECORDS_PER_CALL, Puller
+from tarsd.roles.replicating import Replicator
+from tarsd.roles.standing import standing
 from tarsd.rpc import CallContext, Handler
-
-BATCH_RECORDS = 500
 
 
 class Keeper(Role):
-    """Offers `records`, `status`, `nightly` and `pass`; `parts` is asked for the status of the daemon's other parts."""
+    """Offers `records`, `push`, `status`, `nightly`, `pass`; `parts` tells the status of the daemon's other parts."""
 
     name = "keeper"
 
@@ -50,6 +50,7 @@ class Keeper(Role):
         problems: Callable[[], list[str]],
         runner: NightlyRunner,
         passes: PassBook | None = None,
+        replicator: Replicator | None = None,
     ) -> None:
         self._services = services
         self._passes = passes if passes is not None else PassBook()
@@ -57,12 +58,14 @@ class Keeper(Role):
         self._parts = parts
         self._problems = problems
         self._started = time.monotonic()
-        self._puller = Puller(services)
+        self._replicator = replicator if replicator is not None else Replicator(services)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
         return {
-            calls.RECORDS.name: self._records,
+            calls.RECORDS.name: self._replicator.records,
+            calls.PUSH.name: self._replicator.push,
+            calls.MEMORY_STATUS.name: self._memory_status,
             calls.STATUS.name: self._status,
             calls.NIGHTLY.name: self._nightly,
             calls.PASS.name: self._pass,
@@ -70,43 +73,30 @@ class Keeper(Role):
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        others: dict[Capability, Attributes] = {spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS)}
-        return others | {calls.RECORDS.name: {MARK: self._puller.mark()}}
+        others: dict[Capability, Attributes] = {
+            spec.name: {} for spec in (calls.STATUS, calls.NIGHTLY, calls.PASS, calls.PUSH, calls.MEMORY_STATUS)
+        }
+        return others | {calls.RECORDS.name: {MARK: self._services.store.mark()}}
 
     async def start(self) -> None:
         """See `Role`."""
-        self._puller.start()
+        await self._replicator.start()
 
     async def stop(self) -> None:
         """See `Role`."""
-        await self._puller.stop()
+        await self._replicator.stop()
 
     def problems(self) -> list[str]:
         """See `Role`."""
-        return ["records: the pull task ended"] if self._puller.ended else []
+        return self._replicator.problems()
 
     def status(self) -> dict[str, Any]:
         """See `Role`."""
-        return {
-            "pulled": self._puller.pulled,
-            "last_error": self._puller.last_error,
-            "nightly": self._runner.last_runs(),
-        }
+        return self._replicator.status() | {"nightly": self._runner.last_runs()}
 
     def member_changed(self, member: Member) -> None:
-        """Pull at once when a member comes alive or has something new."""
-        self._puller.member_changed(member)
-
-    async def _records(self, request: RecordsRequest, context: CallContext) -> AsyncGenerator[RecordsItem, None]:
-        have, left = dict(request.have), min(request.limit, MAX_RECORDS_PER_CALL)
-        while left > 0:
-            batch = await self._services.store.records_since(have, min(BATCH_RECORDS, left))
-            left -= len(batch)
-            yield RecordsItem(batch, more=bool(batch))
-            if not batch:
-                return
-            for record in batch:
-                have[record.origin] = record.seq
+        """Look at once at who came, went or has something new."""
+        self._replicator.member_changed(member)
 
     async def _status(self, request: StatusRequest, context: CallContext) -> AsyncGenerator[StatusItem, None]:
         identity, problems = self._services.identity, self._problems()
@@ -120,6 +110,11 @@ class Keeper(Role):
             problems=problems,
             parts=self._parts() | {"records": msgspec.to_builtins(await self._services.store.counts()) | self.status()},
         )
+
+    async def _memory_status(
+        self, request: MemoryStatusRequest, context: CallContext
+    ) -> AsyncGenerator[MemoryStatusItem, None]:
+        yield await standing(self._services, self._replicator)
 
     async def _nightly(self, request: NightlyRequest, context: CallContext) -> AsyncGenerator[NightlyItem, None]:
         run = self._runner.run(request.jobs, only_due=request.only_due, now=datetime.now())

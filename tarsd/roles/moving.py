@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 
 from tarsd import calls
-from tarsd.calls import Entry, ExportItem, ExportRequest, ImportItem, ImportRequest, Refused
+from tarsd.calls import Entry, ExportItem, ExportRequest, ImportItem, ImportRequest, RefusedEntry
 from tarsd.calls.people import MAX_IMPORT_ENTRIES
 from tarsd.errors import InvalidInput, WireError
 from tarsd.memory.access import is_member, may_see
@@ -90,15 +90,15 @@ class Moving(Role):
             item = ImportItem(len(fresh), known, refused, await self._services.confirm(records))
         yield item
 
-    async def _sorted(self, request: ImportRequest) -> tuple[list[tuple[str, Portable]], int, list[Refused]]:
+    async def _sorted(self, request: ImportRequest) -> tuple[list[tuple[str, Portable]], int, list[RefusedEntry]]:
         """Return what is to be written, how many are here already, and what is refused."""
-        refused: list[Refused] = []
+        refused: list[RefusedEntry] = []
         bodies: list[tuple[Entry, Portable]] = []
         for entry in request.entries:
             try:
                 bodies.append((entry, _taken(entry)))
             except WireError as error:
-                refused.append(Refused(entry.line, "kind", str(error)))
+                refused.append(RefusedEntry(entry.line, "kind", str(error)))
         keys = [key_of(body) for _, body in bodies]
         there = {key: _portable(kind, key, body) for key, (kind, body) in (await self._store.at(keys)).items()}
         forgotten = await self._store.forgotten(keys)
@@ -114,7 +114,7 @@ class Moving(Role):
                 request.who, body, here, projects, coming=coming, is_forgotten=key in forgotten and here is None
             )
             if forbidden is not None:
-                refused.append(Refused(entry.line, *forbidden))
+                refused.append(RefusedEntry(entry.line, *forbidden))
                 continue
             fresh[key] = entry.kind, body
             if isinstance(body, ProjectBody):

@@ -15,7 +15,7 @@ from tarsd import calls
 from tarsd.api import tokens
 from tarsd.api.memory_moving import MAX_TOLD
 from tarsd.api.scopes import Scope
-from tarsd.calls import Copies, Entry, ImportItem, Memory, Refused, Who
+from tarsd.calls import Copies, Entry, ImportItem, Memory, RefusedEntry, Who
 from tarsd.calls.people import MAX_IMPORT_ENTRIES
 from tarsd.config import Api
 from tarsd.errors import NotFound, StorageError, Unavailable
@@ -319,7 +319,7 @@ class TestImport:
 
     async def test_what_the_node_refuses_is_told_too_and_a_long_list_is_only_counted(self, asking):
         bad = b"{}\n" * (MAX_TOLD + 5)
-        asking.served.dispatch.replies["import"] = [ImportItem(0, 0, [Refused(900, "id", "forgotten")])]
+        asking.served.dispatch.replies["import"] = [ImportItem(0, 0, [RefusedEntry(900, "id", "forgotten")])]
         _, found = await asking("POST", "/api/memory/import", HEAD + bad + line(MemoryBody("m1", "a")) + FOOT)
         assert (found["refused"], len(found["errors"])) == (MAX_TOLD + 6, MAX_TOLD)
 
@@ -338,7 +338,9 @@ class TestImport:
         assert [len(one.entries) for one in asking.asked("import")] == [2, 2]
 
     async def test_a_refused_project_is_not_coming(self, asking):
-        asking.served.dispatch.replies["import"] = lambda request: [ImportItem(0, 0, [Refused(2, "members", "no")])]
+        asking.served.dispatch.replies["import"] = lambda request: [
+            ImportItem(0, 0, [RefusedEntry(2, "members", "no")])
+        ]
         many = b"".join(line(MemoryBody(f"m{n}", "a")) for n in range(MAX_IMPORT_ENTRIES))
         await asking("POST", "/api/memory/import", HEAD + line(ProjectBody("kitchen", "K")) + many + FOOT)
         assert [one.coming for one in asking.asked("import")] == [[], []]

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from tarsd import calls
-from tarsd.calls import Copies, Entry, Evidence, Memory, Refused, Removed, Who
-from tarsd.cli.memory_words import ENGLISH, SPANISH
+from tarsd.calls import Copies, Entry, Evidence, Memory, RefusedEntry, Removed, Who
+from tarsd.cli.memory_texts import ENGLISH, SPANISH
 from tarsd.errors import NotFound, Unavailable
 from tarsd.memory.bodies import MemoryBody
 from tarsd.wire import encode
@@ -59,7 +59,7 @@ REPLIES = {
     "settings": [calls.SettingsItem("", automatic=True, allowed=False)],
     "save_settings": lambda request: [calls.SettingsItem("", automatic=request.automatic)],
     "export": [calls.ExportItem([Entry("memory", encode(MemoryBody("m1", "línea")))]), calls.ExportItem([], 1)],
-    "import": [calls.ImportItem(1, 2, [Refused(3, "person", "it is another person's")], Copies(2, 2))],
+    "import": [calls.ImportItem(1, 2, [RefusedEntry(3, "person", "it is another person's")], Copies(2, 2))],
 }
 
 

@@ -11,7 +11,8 @@ from tarsd.calls import Record
 from tarsd.errors import InvalidInput, StorageError
 from tarsd.memory.bodies import DocumentBody, SummaryBody
 from tarsd.memory.library import Change, record_id
-from tarsd.memory.store import MAX_BATCH_BYTES, Store
+from tarsd.memory.sharing import MAX_BATCH_BYTES
+from tarsd.memory.store import Store
 from tarsd.names import RecordId
 
 

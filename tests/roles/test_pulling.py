@@ -18,7 +18,8 @@ from tarsd.memory.bodies import PASSAGE, PassageBody
 from tarsd.memory.store import Store
 from tarsd.names import Capability, NodeId
 from tarsd.roles import pulling
-from tarsd.roles.pulling import MARK, Puller
+from tarsd.roles.holders import MARK
+from tarsd.roles.pulling import Puller
 from tests.dispatch.test_dispatch import ScriptedMembership
 from tests.roles.role_help import ME, services
 from tests.test_routing import member
