@@ -50,7 +50,8 @@ class Commands:
             began = time.monotonic()
             records = await self._node.store.append_many(entries)
             on_disk = time.monotonic()
-            told = await self._node.confirm(records)
+            assert self._node.replicator is not None
+            told = await self._node.replicator.confirm(records)
             took.append(time.monotonic() - began)
             copies.append(told.copies)
             degraded.append(told.degraded)

@@ -83,12 +83,21 @@ class Account:
             worker_restarts=lambda: {name: worker.restarts for name, worker in workers().items()},
             worker_rss_bytes=lambda: {name: worker.rss_bytes() for name, worker in workers().items()},
             loop_lag_s=lambda: self._supervisor.loop_lag_s,
+            memory_cache=self._memory_cache,
             unwanted_datagrams=lambda: {
                 "refused": self._gossip.refused_datagrams,
                 "throttled": self._gossip.throttled_datagrams,
                 "dropped": self._gossip.dropped_datagrams,
             },
         )
+
+    def _memory_cache(self) -> dict[tuple[str, str], int]:
+        counted: dict[str, Any] = {}
+        for role in self._roles:
+            if role.name == "processing":
+                counted |= role.status()["cache"]["calls"]
+        results = (("hits", "hit"), ("misses", "miss"))
+        return {(call, result): each[what] for call, each in counted.items() for what, result in results}
 
     # --- how it is --------------------------------------------------------------------------------------------------
 
@@ -108,6 +117,7 @@ class Account:
             "rss_mib": round(rss_bytes() / (1 << 20), 2),
             "open_files": len(os.listdir("/proc/self/fd")),
             "tasks": len(asyncio.all_tasks()),
+            "clock": round(time.time(), 3),
         }
 
     def gossip_problem(self) -> str:

@@ -40,6 +40,7 @@ class Readings:
     worker_restarts: Callable[[], Mapping[str, int]] = dict  # by worker name
     worker_rss_bytes: Callable[[], Mapping[str, int]] = dict
     loop_lag_s: Callable[[], float] = float
+    memory_cache: Callable[[], Mapping[tuple[str, str], int]] = dict  # searches by call and result (hit, miss)
     unwanted_datagrams: Callable[[], Mapping[str, int]] = dict  # by their fate
 
 
@@ -110,6 +111,12 @@ class _Reader(Collector):
         for worker, count in read.worker_restarts().items():
             restarts.add_metric([worker], count)
         yield restarts
+        cached = CounterMetricFamily(
+            "tarsd_memory_cache", "Searches of the memory, by what the cache held", labels=["call", "result"]
+        )
+        for labels, count in read.memory_cache().items():
+            cached.add_metric(labels, count)
+        yield cached
         unwanted = CounterMetricFamily(
             "tarsd_unwanted_datagrams",
             "Datagrams that no peer had sealed, by their fate",

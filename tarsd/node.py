@@ -41,9 +41,11 @@ from tarsd.metrics import Metrics
 from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
-from tarsd.roles import housekeeping
+from tarsd.roles import compacting, housekeeping
 from tarsd.roles.base import Role, Services
-from tarsd.roles.dropping import Dropping
+from tarsd.roles.diary import Diary
+from tarsd.roles.forgetting import Forgetting
+from tarsd.roles.journal import Journal
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
@@ -78,6 +80,7 @@ class Node:
         self._stopping: list[Callable[[], Any]] = []
         self._passes = PassBook()
         self.account: Account
+        self.replicator: Replicator | None = None  # of a core node, once it starts
         self.supervisor = Supervisor(
             {
                 "gossip": lambda: self.account.gossip_problem(),
@@ -88,6 +91,7 @@ class Node:
             notes={
                 "engines": lambda: self.account.engine_note(),
                 "records": lambda: self.store.problem,
+                "copies": lambda: self.replicator.note() if self.replicator is not None else "",
                 "trust": lambda: self.trust.note() if hasattr(self, "trust") else "",
                 "tokens": lambda: self.api.token_note() if hasattr(self, "api") else "",
             },
@@ -135,7 +139,14 @@ class Node:
         self.metrics = Metrics(self.account.readings())
         self.dispatch = Dispatch(self.gossip, self.client, self._handlers, observe=self.metrics.call_finished)
         self.gossip.subscribe(self.dispatch.member_changed)
-        self.host = Host(identity.name, self.dispatch, self.gossip.members, self.store, metrics=self.metrics)
+        self.host = Host(
+            identity.name,
+            self.dispatch,
+            self.gossip.members,
+            self.store,
+            metrics=self.metrics,
+            learns=config.memory.automatic,
+        )
         self._stopping.append(self.host.stop)
         self._build_roles()
 
@@ -201,10 +212,9 @@ class Node:
             before_load=self.telling.announce_busy,
             changed=self.telling.advertise,
         )
-        replicator = Replicator(services) if self.identity.zone is Zone.CORE else None
-        if replicator is not None:
-            services = dataclasses.replace(services, confirm=replicator.confirm)
-        self.confirm = services.confirm
+        if self.identity.zone is Zone.CORE:
+            self.replicator = Replicator(services)
+            services = dataclasses.replace(services, confirm=self.replicator.confirm)
         known = {entry.name: entry for entry in entry_points(group="tarsd.roles")}
         for name in dict.fromkeys(self.config.node.roles):
             if name not in known:
@@ -216,22 +226,27 @@ class Node:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
             self._roles.append(Memories(services))
-            runner = self._nightly_runner(services)
-            keeper = Keeper(services, self.account.parts, self.supervisor.problems, runner, self._passes, replicator)
+            journal = Journal(self.store, str(self.identity.name))
+            self._roles.append(Diary(services, journal))
+            runner = self._nightly_runner(services, journal)
+            keeper = Keeper(
+                services, self.account.parts, self.supervisor.problems, runner, self._passes, self.replicator
+            )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
             self._roles += [Settling(services), Moving(services)]
-            parts = [role.drop_conversation for role in self._roles]
-            self._roles.append(Dropping([self.host.drop_conversation, *parts]))
+            self._roles.append(Forgetting(services, [self.host.let_go, *(role.let_go for role in self._roles)]))
         for role in self._roles:
             self._handlers.update(role.handlers())
 
-    def _nightly_runner(self, services: Services) -> NightlyRunner:
+    def _nightly_runner(self, services: Services, journal: Journal) -> NightlyRunner:
         own = housekeeping.parts(services, lambda: datetime.fromtimestamp(self.identity.not_after, UTC))
-        contributions = [own, *(role.nightly() for role in self._roles)]
+        contributions = [*compacting.parts(services), own, *(role.nightly() for role in self._roles)]
         parts = {job: [c[job] for c in contributions if job in c] for job in JOBS}
         hour, minute = self.config.monitoring.nightly_at.split(":")
-        return NightlyRunner(self.config.node.data_dir / "nightly.json", time_of_day(int(hour), int(minute)), parts)
+        at = time_of_day(int(hour), int(minute))
+        path = self.config.node.data_dir / "nightly.json"
+        return NightlyRunner(path, at, parts, lambda: compacting.are_people_busy(self.gossip.members()), journal)
 
     def _api_services(self) -> ApiServices:
         return ApiServices(
@@ -322,7 +337,9 @@ def run(config: Config) -> None:
     import uvloop
 
     from tarsd.logs import logging_to
+    from tarsd.workers.limits import leave_no_core
 
+    leave_no_core()  # the open chats are in this process
     with logging_to(config.node.data_dir / "logs", config.node.log_level, config.monitoring.log_keep_days):
         clean = uvloop.run(serve(config))
     if not clean:

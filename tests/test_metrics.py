@@ -42,6 +42,7 @@ def test_readings_are_read_when_asked():
             worker_restarts=lambda: restarts,
             worker_rss_bytes=lambda: {"llama_cpp": 1024},
             loop_lag_s=lambda: 0.01,
+            memory_cache=lambda: {("search", "hit"): 5},
             unwanted_datagrams=lambda: {"dropped": 7},
         )
     )
@@ -54,6 +55,7 @@ def test_readings_are_read_when_asked():
     assert "tarsd_running 1.0" in found
     assert 'tarsd_worker_rss_bytes{worker="llama_cpp"} 1024.0' in found
     assert "tarsd_loop_lag_seconds 0.01" in found
+    assert 'tarsd_memory_cache_total{call="search",result="hit"} 5.0' in found
     assert 'tarsd_unwanted_datagrams_total{fate="dropped"} 7.0' in found
 
 

@@ -1,4 +1,5 @@
-"""Documents of people: POST /api/documents takes one in, GET /api/jobs tells how it goes, GET /api/search finds.
+"""Documents of people: POST /api/documents takes one in, GET /api/jobs tells how it goes, GET /api/search finds,
+DELETE /api/documents/SHA256 forgets one for good.
 
 An upload is the raw body; its answer is a stream of `IngestItem`, one JSON object a line, until the last one has
 stage `done`, `duplicate` or `failed`. Leaving early does no harm: what is on the processing node's disk is read anyway.
@@ -27,6 +28,7 @@ MAX_JOBS = 500
 
 SPOOL = web.AppKey("spool", Spool)
 
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 _Language = Annotated[str, msgspec.Meta(pattern=r"^([a-z]{2})?$")]
 
 
@@ -56,6 +58,21 @@ async def upload(request: web.Request) -> web.StreamResponse:
         ingest = calls.IngestRequest(name, spooled.size_bytes, spooled.sha256, language, wait)
         call = request.app[SERVICES].dispatch.call(calls.INGEST, ingest, upload=spooled.chunks)
         return await ndjson(request, call)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /api/documents/SHA256[?preview=1]: forget it on every PC, with what was learned from it.
+
+    The reply is the receipt: what was removed where; with preview what would be.
+    """
+    preview = query_int(request, "preview", 0, 0, 1) == 1
+    try:
+        sha256 = msgspec.convert(request.match_info["sha256"], Sha256)
+    except msgspec.ValidationError as error:
+        raise FieldError("sha256", "expected the SHA-256 of the document, 64 hexadecimal digits") from error
+    # A document is the household's; what a person wrote stays that person's, but for what was made from it.
+    asked = calls.ForgetRequest(calls.Who(), f"document/{sha256}", preview=preview)
+    return json_reply(await only_item(request.app[SERVICES].dispatch.call(calls.FORGET, asked), "forget"))
 
 
 async def jobs(request: web.Request) -> web.StreamResponse:
@@ -106,4 +123,9 @@ async def search(request: web.Request) -> web.Response:
 
 def routes() -> list[web.RouteDef]:
     """The routes about documents."""
-    return [web.post("/api/documents", upload), web.get("/api/jobs", jobs), web.get("/api/search", search)]
+    return [
+        web.post("/api/documents", upload),
+        web.delete("/api/documents/{sha256}", delete),
+        web.get("/api/jobs", jobs),
+        web.get("/api/search", search),
+    ]

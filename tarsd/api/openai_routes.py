@@ -8,7 +8,7 @@
 
 Errors come in OpenAI's shape; a 429 or 503 says in Retry-After when to come again. Headers x-tarsd-node and
 x-tarsd-engine say who generated; the field `tarsd` of a reply tells more: sources, what was missing, which limit cut
-it.
+it. A request header X-Tarsd-Temporary: 1 makes a question to the assistant one of a temporary chat (`temporary`).
 """
 
 from __future__ import annotations

@@ -108,6 +108,7 @@ ROUTES: dict[tuple[str, str], Described] = {
             "wait": _FLAG,
         },
     ),
+    ("DELETE", "/api/documents/{sha256}"): Described(calls.ForgetItem, query={"preview": _FLAG}),
     ("GET", "/api/jobs"): Described(
         shapes.JobsReply, (JSON, LINES), query={"limit": number(1, MAX_JOBS), "job": Parameter(str)}
     ),

@@ -67,6 +67,7 @@ NEEDS: dict[str, Needs] = {
     "/api/ps": _LISTING,
     "/api/version": Needs(_ANY),
     "/api/documents": _DOCUMENTS,
+    "/api/documents/{sha256}": _DOCUMENTS,
     "/api/jobs": _DOCUMENTS,
     "/api/search": _DOCUMENTS,
     "/api/members": _STATUS,

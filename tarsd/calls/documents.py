@@ -76,6 +76,7 @@ class SearchMemoriesRequest(msgspec.Struct, frozen=True):
     query: str
     limit: int = 20
     language: str = ""  # ISO 639-1 of the query where known
+    temporary: bool = False  # the query stays in no cache
 
 
 class SearchMemoriesItem(msgspec.Struct, frozen=True):

@@ -211,6 +211,12 @@ class ReceiptRequest(msgspec.Struct, frozen=True):
     limit: int = 20
 
 
+class ObeyRequest(msgspec.Struct, frozen=True):
+    """Tell a core node of a receipt that it may not have heard of; it fetches the records from who asks, and obeys."""
+
+    receipt: str
+
+
 class DiaryRequest(msgspec.Struct, frozen=True):
     """Ask for the diary, newest first."""
 
@@ -261,5 +267,6 @@ SAVE_PROJECT = CallSpec(Capability("save_project"), SaveProjectRequest, SaveProj
 PROJECTS = CallSpec(Capability("projects"), ProjectsRequest, ProjectsItem, deadline_s=10)
 FORGET = CallSpec(Capability("forget"), ForgetRequest, ForgetItem, deadline_s=60)
 RECEIPTS = CallSpec(Capability("receipts"), ReceiptRequest, ForgetItem, deadline_s=10)
+OBEY = CallSpec(Capability("obey"), ObeyRequest, Removed, deadline_s=30)
 DIARY = CallSpec(Capability("diary"), DiaryRequest, DiaryItem, deadline_s=10)
 UNDO = CallSpec(Capability("undo"), UndoRequest, UndoItem, deadline_s=60)

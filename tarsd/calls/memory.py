@@ -89,23 +89,6 @@ class ConversationsItem(msgspec.Struct, frozen=True):
     degraded: str = ""
 
 
-class DropConversationRequest(msgspec.Struct, frozen=True):
-    """Forget a conversation at the node that is asked, in whatever part of it knows it; to be asked of every node.
-
-    Only the person's own goes, all persons' with that id for an administrator. `who` None: all, too, on behalf of the
-    cluster itself.
-    """
-
-    conversation: ConversationId
-    who: Who | None = None
-
-
-class DropConversationItem(msgspec.Struct, frozen=True):
-    """Whether it was there."""
-
-    dropped: bool
-
-
 class RecordsRequest(msgspec.Struct, frozen=True):
     """Ask for all records that the caller lacks: `have` maps each origin to its highest contiguous seq.
 
@@ -194,7 +177,8 @@ class MemoryStatusItem(msgspec.Struct, frozen=True):
     `single`: records that nobody else is known to have, the oldest written at `single_at` (seconds since 1970).
     `refused` says why records are in quarantine. `disk_bytes`: database, wal, vectors, backups, damaged (moved aside).
     `clock_ahead_s`: origins whose last record carries a time over a minute in the future. `syncing`: for each node
-    that records come from now, how many are here (`records`) of how many (`of`).
+    that records come from now, how many are here (`records`) of how many (`of`). `branches`: origins that two nodes
+    wrote at a time (a clone, or a disk that was set back), under the name that the second branch was given.
     """
 
     node: NodeId
@@ -211,14 +195,12 @@ class MemoryStatusItem(msgspec.Struct, frozen=True):
     disk_free_bytes: int
     clock_ahead_s: dict[str, float]
     syncing: dict[str, dict[str, int]]
+    branches: list[str] = []
 
 
 REMEMBER = CallSpec(Capability("remember"), RememberRequest, RememberItem, deadline_s=180)
 RECALL = CallSpec(Capability("recall"), RecallRequest, RecallItem, deadline_s=5, hedge=True)
 CONVERSATIONS = CallSpec(Capability("conversations"), ConversationsRequest, ConversationsItem, deadline_s=10)
-DROP_CONVERSATION = CallSpec(
-    Capability("drop_conversation"), DropConversationRequest, DropConversationItem, deadline_s=10
-)
 RECORDS = CallSpec(Capability("records"), RecordsRequest, RecordsItem, deadline_s=60)
 PUSH = CallSpec(Capability("push"), PushRequest, PushItem, deadline_s=20)
 MEMORY_STATUS = CallSpec(Capability("memory_status"), MemoryStatusRequest, MemoryStatusItem, deadline_s=10)

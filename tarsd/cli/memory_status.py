@@ -13,7 +13,7 @@ import msgspec
 from tarsd.cli.client import ApiClient, target_of
 from tarsd.cli.exits import OK
 from tarsd.cli.language import texts_for
-from tarsd.cli.memory_words import MemoryWords, memory_words
+from tarsd.cli.memory_status_words import StatusWords, status_words
 from tarsd.cli.models import in_bytes
 from tarsd.cli.terminal import printable, styled, table
 
@@ -26,7 +26,7 @@ def status(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(found).decode(), flush=True)
     else:
-        print(told(found, memory_words(texts_for(args.lang).code), time.time()))
+        print(told(found, status_words(texts_for(args.lang).code), time.time()))
     return OK
 
 
@@ -35,7 +35,7 @@ async def _get(args: argparse.Namespace) -> Any:
         return await client.json("GET", "/api/memory/status")
 
 
-def told(found: Mapping[str, Any], words: MemoryWords, now_s: float) -> str:
+def told(found: Mapping[str, Any], words: StatusWords, now_s: float) -> str:
     """Return the account as text; `now_s` is what ages are counted to."""
     asked = [(entry["name"], entry["status"]) for entry in found["nodes"] if entry["status"]]
     lines = [table(words.header, [_node_row(name, node) for name, node in asked])] if asked else []
@@ -51,11 +51,11 @@ def _node_row(name: str, node: Mapping[str, Any]) -> list[str]:
     return [name, *counts, *sizes, in_bytes(node["disk_free_bytes"])]
 
 
-def _rows(node: Mapping[str, Any], words: MemoryWords) -> list[list[str]]:
+def _rows(node: Mapping[str, Any], words: StatusWords) -> list[list[str]]:
     return [[other["name"], other["state"], _has(other, words)] for other in node["others"]]
 
 
-def _has(other: Mapping[str, Any], words: MemoryWords) -> str:
+def _has(other: Mapping[str, Any], words: StatusWords) -> str:
     if other["behind"] < 0:
         return words.unknown
     if not other["behind"]:
@@ -64,7 +64,7 @@ def _has(other: Mapping[str, Any], words: MemoryWords) -> str:
 
 
 def _remarks(
-    found: Mapping[str, Any], asked: list[tuple[str, Mapping[str, Any]]], words: MemoryWords, now_s: float
+    found: Mapping[str, Any], asked: list[tuple[str, Mapping[str, Any]]], words: StatusWords, now_s: float
 ) -> list[str]:
     lines = [line for name, node in asked for line in _of_node(name, node, words, now_s)]
     wanted = max((node["copies_wanted"] for _, node in asked), default=0)
@@ -72,11 +72,13 @@ def _remarks(
         lines.append(styled(words.all_safe, "green"))
     elif wanted == 1:
         lines.append(words.only_one)
+    branches = {origin for _, node in asked for origin in node["branches"]}
+    lines += [_warning(words.branch.format(origin=origin)) for origin in sorted(branches)]
     away = (entry for entry in found["nodes"] if not entry["status"])
     return lines + [printable(words.away.format(node=entry["name"], reason=entry["error"])) for entry in away]
 
 
-def _of_node(name: str, node: Mapping[str, Any], words: MemoryWords, now_s: float) -> list[str]:
+def _of_node(name: str, node: Mapping[str, Any], words: StatusWords, now_s: float) -> list[str]:
     lines: list[str] = []
     for other, way in node["syncing"].items():
         percent = 100 * way["records"] // max(1, way["of"])
@@ -94,7 +96,7 @@ def _warning(text: str) -> str:
     return styled(f"! {printable(text)}", "yellow")
 
 
-def _age(seconds: float, words: MemoryWords) -> str:
+def _age(seconds: float, words: StatusWords) -> str:
     for unit, size in _UNITS:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {words.units[unit]}"

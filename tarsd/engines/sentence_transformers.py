@@ -65,6 +65,14 @@ class EmbeddingEngine:
         """The worker, for supervision and status; None before the first start."""
         return self._worker
 
+    @property
+    def model(self) -> str:
+        """The name of the model that is or will be loaded, "" where its folder is not there."""
+        try:
+            return model_name(self._folder())
+        except EngineUnavailable:
+            return ""
+
     async def start(self) -> None:
         """Load the model in the worker, or wait until a lost worker is back; raises `Unavailable` with the reason."""
         if self._worker is None:
@@ -126,3 +134,8 @@ async def _embed_lot(worker: SupervisedWorker, lot: EmbedLot, deadline: float) -
 
 def _dimension(vectors: Sequence[bytes]) -> int:
     return len(vectors[0]) // 4 if vectors else 0
+
+
+def model_name(folder: Path) -> str:
+    """Return the model's name; a package that bundles one calls its folder just "model"."""
+    return folder.parent.name if folder.name == "model" else folder.name

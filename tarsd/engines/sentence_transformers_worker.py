@@ -18,7 +18,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from tarsd.engines.base import EngineInfo
-from tarsd.engines.sentence_transformers import Embedded, EmbedLot, SentenceTransformersSettings
+from tarsd.engines.sentence_transformers import Embedded, EmbedLot, SentenceTransformersSettings, model_name
 from tarsd.engines.windows import windows
 from tarsd.errors import EngineUnavailable
 from tarsd.wire import decode, encode
@@ -38,7 +38,7 @@ class SentenceTransformersWorker:
             self._model: Any = SentenceTransformer(chosen.folder, device="cpu", local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise EngineUnavailable(f"sentence-transformers cannot load {chosen.folder}: {error}") from error
-        self._name = _name(Path(chosen.folder))
+        self._name = model_name(Path(chosen.folder))
         self._window_pieces = int(self._model.max_seq_length or 256)
         next(iter(self._encode(["warm"], "query")))  # the first batch pays for kernels and caches; not a person's
 
@@ -94,8 +94,3 @@ def _mean(vectors: list[np.ndarray[Any, Any]], weights: list[int]) -> bytes:
     mean = np.average(np.stack(vectors), axis=0, weights=weights)
     length = float(np.linalg.norm(mean))
     return bytes((mean / (length or 1.0)).astype("<f4").tobytes())
-
-
-def _name(folder: Path) -> str:
-    """Return the model's name; a package that bundles one calls its folder just "model"."""
-    return folder.parent.name if folder.name == "model" else folder.name

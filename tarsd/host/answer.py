@@ -95,12 +95,16 @@ class Answer(msgspec.Struct):
 
     def passages_instead(self, prepared: PrepareItem, reason: str) -> list[Event] | None:
         """Return the answer of last resort, as far as the reader lacks it; None where another text was begun."""
-        text, shown = passages_answer(prepared.sources, prepared.language), self.text()
+        text, shown = passages_answer(prepared.sources, prepared.language, prepared.memories), self.text()
         if not text.startswith(shown):
             return None
         self.degraded.append(reason)
         rest = self._show(text[len(shown) :])
         return [events.NoticeEvent("degraded", reason), rest]
+
+    def tell(self, text: str) -> events.TokenEvent:
+        """Return a sentence of this node's own as a piece of the answer."""
+        return self._show(text)
 
     def done(self, here: str, now: float) -> events.DoneEvent:
         """Return the last event of a whole answer; `here` is this node's name."""
@@ -132,10 +136,11 @@ class Answer(msgspec.Struct):
 
 
 def _temperature(question: Question, prepared: PrepareItem) -> float:
-    """Return how freely to write: what stands in documents is to be told, not varied."""
+    """Return how freely to write: what stands in documents, or is remembered, is to be told, not varied."""
     if question.temperature is not None:
         return question.temperature
-    return TELLING_TEMPERATURE if prepared.sources else FREE_TEMPERATURE
+    is_told = prepared.sources or any(memory.sort == "fact" for memory in prepared.memories)
+    return TELLING_TEMPERATURE if is_told else FREE_TEMPERATURE
 
 
 def _rounded(wait_s: float) -> int:

@@ -1,6 +1,6 @@
 """The events of an answer, in the order a reader gets them; `/ws` sends each one as JSON with its `type`.
 
-    answer, route, [sources], [notice…], token…, done | error
+    answer, route, [memories], [sources], [notice…], token…, done | error
 
 `answer` names it: a client whose host is lost asks any node again with that id and with the text it has (`shown`); the
 tokens that come then are only what follows that text. Asked twice at one time, the older one ends as `Superseded`.
@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from tarsd.calls import Turn, Usage, Who
+from tarsd.calls.memories import Sort
 from tarsd.names import AnswerId, ConversationId, RecordId, Route, TraceId
 
 MAX_QUESTION_CHARACTERS = 32_000
@@ -82,6 +83,25 @@ class SourcesEvent(msgspec.Struct, frozen=True, tag_field="type", tag="sources")
     sources: list[Source]
 
 
+class RememberedMemory(msgspec.Struct, frozen=True):
+    """A memory or summary (with `title`) that the model was given; `when` is seconds since 1970, 0 = not known.
+
+    `sort` other than fact: it is part of the profile, which every answer is given.
+    """
+
+    key: str
+    text: str
+    title: str = ""
+    when: float = 0.0
+    sort: Sort = "fact"
+
+
+class MemoriesEvent(msgspec.Struct, frozen=True, tag_field="type", tag="memories"):
+    """What is remembered and was given to the model for this answer."""
+
+    memories: list[RememberedMemory]
+
+
 class TokenEvent(msgspec.Struct, frozen=True, tag_field="type", tag="token"):
     """The next piece of the answer's text."""
 
@@ -128,4 +148,4 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     retry_after_s: float = 0.0
 
 
-Event = AnswerEvent | RouteEvent | SourcesEvent | TokenEvent | NoticeEvent | DoneEvent | ErrorEvent
+Event = AnswerEvent | RouteEvent | MemoriesEvent | SourcesEvent | TokenEvent | NoticeEvent | DoneEvent | ErrorEvent

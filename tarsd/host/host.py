@@ -9,7 +9,9 @@ Rules
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
-6. What is remembered of it, and how: see `remembering`. A temporary chat is prepared from its own turns alone.
+6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
+7. What is remembered of an answer, and how: see `remembering`; what is learned of its question: `learning`. A temporary
+   chat is prepared from its own turns alone.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from contextlib import aclosing
 import msgspec
 
 from tarsd import calls
-from tarsd.calls import PrepareItem, PrepareRequest, Who
+from tarsd.calls import PrepareItem, PrepareRequest
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.dispatch import new_trace
 from tarsd.dispatch.newest import Newest
@@ -33,10 +35,14 @@ from tarsd.host import events
 from tarsd.host.answer import Answer
 from tarsd.host.carrying import PATIENCE_S, carried
 from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_SHOWN_CHARACTERS, Event, Question
+from tarsd.host.learning import Learning
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.host.remembering import Remembering
+from tarsd.host.wishes import Wish, Wishes, wish_of
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.metrics import Metrics
-from tarsd.names import AnswerId, ConversationId, RecordId
+from tarsd.names import AnswerId, ConversationId, RecordId, Route
+from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
@@ -56,6 +62,7 @@ class Host:
         *,
         metrics: Metrics | None = None,
         patience_s: float = PATIENCE_S,
+        learns: bool = False,
     ) -> None:
         self._name = node_name
         self._dispatch = dispatch
@@ -63,16 +70,19 @@ class Host:
         self._records = records
         self._metrics = metrics or Metrics()
         self._patience_s = patience_s
+        self._wishes = Wishes(dispatch)
+        self._learning = Learning(dispatch, is_on=learns)
         self._answers: Newest[Event] = Newest()
         self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
         """End what is still being remembered."""
         await self._remembering.stop()
+        await self._learning.stop()
 
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation that this node hosts; say whether it was known here."""
-        return self._remembering.drop(conversation, who)
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what the conversations hosted here tell of what is forgotten."""
+        return LetGo(conversations=self._remembering.let_go(forgotten))
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Yield the events of the answer; closing the generator stops the generation. Raises nothing of ours."""
@@ -90,12 +100,19 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
+        if wish := wish_of(question):
+            async with aclosing(self._grant(question, wish)) as told:
+                async for event in told:
+                    yield event
+            return
         most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
         answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)
         yield events.RouteEvent(prepared.route, answer.prepared_by, prepared.language, prepared.reasons, question.trace)
         for reason in answer.degraded:
             yield events.NoticeEvent("degraded", reason)
+        if prepared.memories:
+            yield events.MemoriesEvent([_remembered(memory) for memory in prepared.memories])
         if prepared.sources:
             yield events.SourcesEvent([_source(n, p) for n, p in enumerate(prepared.sources, 1)])
         async with aclosing(self._generate(answer, prepared)) as pieces:
@@ -106,6 +123,24 @@ class Host:
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
         if answer.finish is not None:
             self._remembering.remember_later(question, answer.text(), prepared)
+        self._learning.learn_later(question, prepared.memories)
+
+    async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:
+        """Carry out a wish to the memory; one that was answered already is not carried out twice."""
+        language = detect_language(question.text) or question.language or "en"
+        answer = Answer.begin(question, DEFAULT_MAX_TOKENS, time.monotonic())
+        answer.prepared_by = self._name
+        reasons = ["asks something of the memory"]
+        yield events.RouteEvent(Route.INFERENCE_ONLY, self._name, language, reasons, question.trace)
+        if not question.shown:
+            granted = await self._wishes.grant(question, wish, language)
+            for notice in granted.notices:
+                answer.degraded.append(notice)
+                yield events.NoticeEvent("degraded", notice)
+            yield answer.tell(granted.text)
+        answer.finish = calls.ChatItem(finish_reason="stop")
+        yield answer.done(self._name, time.monotonic())
+        self._metrics.answered(Route.INFERENCE_ONLY, degraded=bool(answer.degraded))
 
     async def _prepare(self, answer: Answer) -> PrepareItem:
         question = answer.question
@@ -202,6 +237,10 @@ def _cut(reason: Unavailable, sentence: str) -> Unavailable:
     """Return the error that ends an answer which nobody can go on with; a full queue still says when to come again."""
     text = sentence.format(reason=reason)
     return Overloaded(text, reason.retry_after_s) if isinstance(reason, Overloaded) else type(reason)(text)
+
+
+def _remembered(memory: calls.Memory) -> events.RememberedMemory:
+    return events.RememberedMemory(memory.key, memory.text, memory.title, memory.made_at, memory.sort)
 
 
 def _source(number: int, passage: calls.Passage) -> events.Source:

@@ -1,19 +1,23 @@
-"""Prepares a question with this node's own means: rules for the route, keywords for the passages. No peer is asked."""
+"""Prepares a question with this node's own means: rules for the route, keywords for the passages and for what is
+remembered. No peer is asked.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from tarsd.calls import Hit, Passage, PrepareItem, PrepareRequest
+from tarsd.calls import Hit, Memory, Passage, PrepareItem, PrepareRequest
 from tarsd.errors import StorageError
+from tarsd.memory.recalling import Remembered, recall
 from tarsd.names import RecordId, Route
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 
 
-class Records(Protocol):
+class Records(Remembered, Protocol):
     """What the host needs of its own copy of the records."""
 
     async def document_count(self) -> int: ...  # noqa: D102
@@ -43,19 +47,22 @@ async def prepare_alone(records: Records, request: PrepareRequest, *, node: str,
         )
         found = [await _search(records, query, language) for query in steps.queries]
         chosen = planner.choose(found, steps)
+        memories = await _remembered(records, request, language)
     except StorageError as error:
+        memories = []
         decision, chosen = router.Decision(Route.INFERENCE_ONLY, ["the records cannot be read"]), []
         degraded = f"{degraded}; {error}"
     messages = prompt.build_messages(
         request.question,
         chosen,
+        memories=memories,
         summary=_earlier(request),
         turns=request.turns,
         language=language,
         context_tokens=request.context_tokens,
         max_tokens=request.max_tokens,
     )
-    return PrepareItem(decision.route, messages, chosen, language, decision.reasons, degraded)
+    return PrepareItem(decision.route, messages, chosen, language, decision.reasons, degraded, memories)
 
 
 async def prepare_again(records: Records, request: PrepareRequest, sources: Sequence[RecordId]) -> PrepareItem | None:
@@ -64,6 +71,7 @@ async def prepare_again(records: Records, request: PrepareRequest, sources: Sequ
     try:
         decision = router.decide(request.question, documents=await records.document_count())
         chosen = list(await records.passages(sources))
+        memories = await _remembered(records, request, language)
     except StorageError:
         return None
     if [passage.id for passage in chosen] != list(sources):
@@ -71,13 +79,23 @@ async def prepare_again(records: Records, request: PrepareRequest, sources: Sequ
     messages = prompt.build_messages(
         request.question,
         chosen,
+        memories=memories,
         summary=_earlier(request),
         turns=request.turns,
         language=language,
         context_tokens=request.context_tokens,
         max_tokens=request.max_tokens,
     )
-    return PrepareItem(decision.route, messages, chosen, language, decision.reasons)
+    return PrepareItem(decision.route, messages, chosen, language, decision.reasons, memories=memories)
+
+
+async def _remembered(records: Records, request: PrepareRequest, language: str) -> list[Memory]:
+    """Return the profile and what keywords find of what is remembered."""
+    if request.temporary:
+        return []
+    query = planner.with_what_came_before(request.question, request.turns)
+    found = await recall(records, request.who, request.project, query, language, now=time.time())
+    return [*found.profile, *found.relevant]
 
 
 def _earlier(request: PrepareRequest) -> str:

@@ -8,7 +8,8 @@ Rules
 4. A holder that is lost in the middle is followed: the exchange is told again, to whoever is the holder then, for
    `PATIENCE_S`. It counts once.
 5. More than `MAX_TASKS` exchanges that wait are too many: memory must not grow with a dead holder.
-6. What is dropped is kept nowhere here, and nothing that is on its way brings it back.
+6. What is forgotten goes from the states too: the holder has cleaned its own, and neither a seed nor what is on its
+   way brings it back.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tarsd import calls, routing
-from tarsd.calls import PrepareItem, RecallItem, RememberItem, RememberRequest, Who
+from tarsd.calls import PrepareItem, RecallItem, RememberItem, RememberRequest
 from tarsd.dispatch import Dispatch
 from tarsd.errors import DeadlineExceeded, TarsdError, Unavailable
 from tarsd.gossip.member import Member
 from tarsd.host.events import Question
+from tarsd.memory.forgetting import Forgotten
+from tarsd.memory.lately import Cleaner
 from tarsd.names import ConversationId, NodeId
 
 log = logging.getLogger(__name__)
@@ -74,20 +77,20 @@ class Remembering:
         self._tasks[task] = _key(question)
         task.add_done_callback(self._tasks.pop)
 
-    def drop(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation (rule 6), this person's or for None and an administrator whosever; was it here?"""
-        person = None if who is None or who.sees_all else who.person
-
-        def is_meant(key: Key) -> bool:
-            return key[1] == conversation and person in (None, key[0])
-
-        for task, key in self._tasks.items():
-            if is_meant(key):
+    def let_go(self, forgotten: Forgotten) -> int:
+        """Let go of what was forgotten (rule 6); return how many conversations told it."""
+        cleaner, changed = Cleaner(forgotten), 0
+        for task, (person, conversation) in self._tasks.items():
+            if cleaner.drops(conversation, person):
                 task.cancel()
-        found = [key for key in self._states if is_meant(key)]
-        for key in found:
-            del self._states[key]
-        return bool(found)
+        for (person, conversation), state in tuple(self._states.items()):
+            cleaned = cleaner.clean(conversation, state)
+            if cleaned is None:
+                del self._states[person, conversation]
+            else:
+                self._states[person, conversation] = cleaned
+            changed += cleaned is not state
+        return changed
 
     async def _remember(self, question: Question, told: RememberRequest) -> None:
         until = time.monotonic() + self._patience_s

@@ -22,6 +22,8 @@ PROJECT = "project"
 DIARY = "diary"
 SETTING = "setting"
 TOMBSTONE = "tombstone"
+RECEIPT = "receipt"
+OBEYED = "obeyed"
 
 # What SQLite stores and JSON carries exactly; a larger number in a record is not ours.
 _MAX_COUNT = 2**53
@@ -173,7 +175,46 @@ class TombstoneBody(msgspec.Struct, frozen=True):
     forgotten_at: Time = 0.0
 
 
-Body = DocumentBody | PassageBody | SummaryBody | MemoryBody | ProjectBody | DiaryBody | SettingBody | TombstoneBody
+class ReceiptBody(msgspec.Struct, frozen=True):
+    """What was forgotten at once, by keys; its tombstones stand before it in the same chain.
+
+    `nodes`: the core nodes that were known then, names by id: each is to say that it obeyed (`ObeyedBody`).
+    """
+
+    id: Id
+    keys: list[str]
+    nodes: dict[str, str] = {}
+    at: Time = 0.0
+
+
+class ObeyedBody(msgspec.Struct, frozen=True):
+    """That one node holds nothing any more of what a receipt names, and what it removed. Written by that node."""
+
+    receipt: Id
+    node: Id  # its id
+    name: str
+    records: Count = 0
+    vectors: Count = 0
+    keywords: Count = 0
+    cached: Count = 0
+    conversations: Count = 0
+    backups: list[str] = []
+    damaged_copies: list[str] = []
+    at: Time = 0.0
+
+
+Body = (
+    DocumentBody
+    | PassageBody
+    | SummaryBody
+    | MemoryBody
+    | ProjectBody
+    | DiaryBody
+    | SettingBody
+    | TombstoneBody
+    | ReceiptBody
+    | ObeyedBody
+)
 KINDS: dict[str, type[Body]] = {
     DOCUMENT: DocumentBody,
     PASSAGE: PassageBody,
@@ -183,6 +224,8 @@ KINDS: dict[str, type[Body]] = {
     DIARY: DiaryBody,
     SETTING: SettingBody,
     TOMBSTONE: TombstoneBody,
+    RECEIPT: ReceiptBody,
+    OBEYED: ObeyedBody,
 }
 
 
@@ -216,6 +259,16 @@ def setting_key(name: str, person: str) -> str:
     return f"setting/{name}/{person or '-'}"
 
 
+def conversation_key(identity: str, person: str | None = None) -> str:
+    """Return the key at which a conversation is forgotten, a person's or (None) whosever; only tombstones lie there."""
+    return f"conversation/{identity}" if person is None else f"conversation/{identity}/{person or '-'}"
+
+
+def receipt_key(identity: str) -> str:
+    """Return the key of a receipt; what each node says of it lies below."""
+    return f"receipt/{identity}"
+
+
 def key_of(body: Body) -> str:
     """Return the key that a body dictates, "" for a tombstone, which lies at the key that it forgets."""
     match body:
@@ -233,6 +286,10 @@ def key_of(body: Body) -> str:
             return diary_key(body.id)
         case SettingBody():
             return setting_key(body.name, body.person)
+        case ReceiptBody():
+            return receipt_key(body.id)
+        case ObeyedBody():
+            return f"{receipt_key(body.receipt)}/{body.node}"
         case TombstoneBody():
             return ""
 

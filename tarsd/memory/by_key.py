@@ -12,25 +12,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tarsd.memory.bodies import SettingBody, setting_key
-from tarsd.memory.database import Database, Row
+from tarsd.memory.vector_table import VectorTable
 from tarsd.wire import decode
 
 AUTOMATIC = "automatic"
 _AFTER_SLASH = "0"  # the character after "/": what lies below "a/" is from "a/" to "a0"
 
 
-class ByKey:
+class ByKey(VectorTable):
     """Reads by key. Every method raises `StorageError` when the disk or database fails."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        async with self._database.reading():
-            return await self._database.rows(sql, parameters)
-
-    async def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        return int((await self._rows(sql, parameters))[0][0])
 
     async def at(self, keys: Sequence[str]) -> Mapping[str, tuple[str, bytes]]:
         """Return kind and body of each of these keys that is visible."""

@@ -139,6 +139,11 @@ class Conversations:
             del self._kept[key]
         return bool(found)
 
+    def rewrite(self, conversation: ConversationId, kept: Conversation) -> None:
+        """Put another state in the place of the one that is kept, where one is: it was not touched by that."""
+        if (kept.person, conversation) in self._kept:
+            self._kept[kept.person, conversation] = kept
+
     def list(self) -> list[tuple[ConversationId, Conversation]]:
         """Return all of them, the one touched last first."""
         return [(conversation, kept) for (_, conversation), kept in reversed(self._kept.items())]

@@ -3,7 +3,8 @@
 Rules
 1. A node is believed to have what it said last, no more: one that lost its disk is told apart from one that did not.
 2. What counts is what was said after it was on disk there: answers to pushes, requests for records, equal marks.
-3. A head counts as far as it lies on our own chain: on another branch (`log`, rule 7) it holds none of ours.
+3. A head counts as far as it lies on our own chain: on another branch (`log`, rule 7) it holds none of ours. Who has
+   more of what we write ourselves has another branch until the opposite is seen: our disk was set back, or cloned.
 4. A node that is away still has what it had; one that was thrown out of the cluster does not count.
 """
 
@@ -41,14 +42,15 @@ def to_compare(mine: Mapping[str, Head], theirs: Heads) -> dict[str, int]:
     return {origin: seq for origin, (seq, _) in theirs.items() if 0 < seq < mine.get(origin, Head(0, b"")).seq}
 
 
-def agree(mine: Mapping[str, Head], theirs: Heads, seals: Mapping[str, bytes]) -> Agreement:
-    """Compare heads; `seals` are ours at the seqs of `to_compare`."""
+def agree(mine: Mapping[str, Head], theirs: Heads, seals: Mapping[str, bytes], own: str = "") -> Agreement:
+    """Compare heads; `seals` are ours at the seqs of `to_compare`, `own` is the origin that we write."""
     found = Agreement({}, [], [])
     for origin, (seq, sha) in theirs.items():
         head = mine.get(origin, Head(0, b""))
         if seq > head.seq:
             found.ahead.append(origin)
-            found.have[origin] = head.seq
+            if origin != own:
+                found.have[origin] = head.seq
         elif seq > 0 and sha != (head.sha if seq == head.seq else seals.get(origin)):
             found.forked.append(origin)
         else:

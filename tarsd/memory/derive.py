@@ -16,8 +16,10 @@ from tarsd.memory.bodies import (
     DiaryBody,
     DocumentBody,
     MemoryBody,
+    ObeyedBody,
     PassageBody,
     ProjectBody,
+    ReceiptBody,
     SettingBody,
     SummaryBody,
     TombstoneBody,
@@ -35,6 +37,8 @@ class Shown(msgspec.Struct, frozen=True):
 
     added: list[int]
     removed: list[int]
+    hidden: list[tuple[str, int, int]] = []  # of the removed: key, vectors and keyword entries that went with it
+    texts: bool = True  # some of it is found by searches
 
 
 WINNER = """SELECT id FROM log WHERE log.key = touched.key AND state = 0 AND kind <> 'tombstone'
@@ -56,8 +60,17 @@ async def refresh(database: Database, keys: Iterable[str]) -> Shown:
         f"UPDATE touched SET before = (SELECT id FROM visible WHERE visible.key = touched.key), after = ({WINNER})"  # noqa: S608
     )
     await database.run("DELETE FROM touched WHERE before IS after")
+    hidden = await database.rows(
+        """SELECT key, (SELECT COUNT(*) FROM vectors WHERE id = before),
+                  EXISTS (SELECT 1 FROM keywords_content WHERE id = before) FROM touched WHERE before IS NOT NULL"""
+    )
+    texts = await database.value(
+        """SELECT EXISTS (SELECT 1 FROM touched JOIN log ON log.id IN (before, after)
+                           WHERE kind IN ('document', 'passage', 'summary', 'memory'))"""
+    )
     removed = await _hide(database)
-    return Shown(await _show(database), removed)
+    counted = [(key, vectors, words) for key, vectors, words in hidden]
+    return Shown(await _show(database), removed, counted, bool(texts))
 
 
 async def _hide(database: Database) -> list[int]:
@@ -77,7 +90,7 @@ async def _show(database: Database) -> list[int]:
     texts: list[tuple[int, str, str]] = []
     for number, kind, key, packed in found:
         body = bodies.read(kind, key, packed)
-        if body is None or isinstance(body, SettingBody | TombstoneBody):
+        if body is None or isinstance(body, SettingBody | TombstoneBody | ReceiptBody | ObeyedBody):
             continue
         table, columns = _row(body)
         rows[table].append((number, *columns))

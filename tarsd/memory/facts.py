@@ -63,7 +63,10 @@ _MONTH = "|".join(sorted(words.MONTHS, key=len, reverse=True))
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _YEAR = r"(?:19|20)\d\d"
 _PATTERNS: tuple[tuple[Sort, re.Pattern[str]], ...] = (
-    ("address", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?:https?://|www\.)[^\s,;)]+[^\s,;).!?]")),
+    (
+        "address",
+        re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+|(?:https?://|www\.)[^\s,;)]+[^\s,;).!?]"),
+    ),
     ("account", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")),
     ("date", re.compile(r"\b(?P<y>(?:19|20)\d\d)-(?P<m>[01]?\d)-(?P<d>[0-3]?\d)\b")),
     ("date", re.compile(rf"\b(?P<d>{_DAY})[/.-](?P<m>1[0-2]|0?[1-9])[/.-](?P<y>{_YEAR}|\d\d)\b")),
@@ -114,7 +117,8 @@ _PATTERNS: tuple[tuple[Sort, re.Pattern[str]], ...] = (
     ("date", re.compile(rf"\b(?P<m>{_MONTH})\b", re.IGNORECASE)),
     ("day", re.compile(rf"\b(?:{'|'.join(words.DAYS)})\b", re.IGNORECASE)),
 )
-_LISTED = re.compile(r"(?m)^\s*\d{1,2}[.)]\s")
+_LOOK_BACK = 24  # characters before a word that tell whether it heads a sentence
+_LISTED = re.compile(r"(?m)^[ \t]*\d{1,2}[.)]\s")
 _WORD = re.compile(r"[^\W\d_](?:[\w'’-]*\w)?")
 _PARTICLE = r"(?:\s+(?:de|del|la|las|los|el|van|von|of|the|da|di))"
 _CAPITAL = r"[A-ZÁÉÍÓÚÜÑÇÀÈÒÂÊÎÔÛÄÖ](?:[\w'’&-]*\w)?"
@@ -144,6 +148,13 @@ def facts_in(text: str) -> Facts:
         frozenset(_values(text)),
         frozenset(map(plain, _WORD.findall(text))),
         tuple(_parts(fact.key) for fact in found if fact.sort == "date"),
+    )
+
+
+def together(one: Facts, other: Facts) -> Facts:
+    """Return what two texts tell; `found` is the first one's."""
+    return Facts(
+        one.found, one.keys | other.keys, one.values | other.values, one.words | other.words, one.dates + other.dates
     )
 
 
@@ -265,7 +276,9 @@ def _names(text: str, taken: bytearray) -> list[Fact]:
         start, end = match.span()
         while start < end and any(taken[start:end]):  # a date in the run ends it
             end = text.rfind(" ", start, end) if " " in text[start:end] else start
-        is_head = bool(_HEAD.search(text, 0, start)) and not _TITLE.search(text, 0, start)
+        is_head = bool(_HEAD.search(text, max(0, start - _LOOK_BACK), start)) and not _TITLE.search(
+            text, max(0, start - _LOOK_BACK), start
+        )
         start, is_head = _without_openers(text, start, end, is_head)
         key = " ".join(plain(word) for word in _WORD.findall(text[start:end]))
         if not key:

@@ -12,6 +12,7 @@ import msgspec
 from tarsd.calls import Record
 from tarsd.memory import bodies
 from tarsd.memory.database import Database, Row
+from tarsd.memory.forgetting import Text
 from tarsd.memory.log import (
     TOMBSTONE,
     Grave,
@@ -34,14 +35,20 @@ MAX_QUARANTINED = 1_000
 # A key and all below it: "0" is the character after "/".
 _UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 _HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
+_TOLD = f"'{bodies.MEMORY}', '{bodies.SUMMARY}', '{bodies.DOCUMENT}'"
 _INSERT = f"({LOG_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What writing did: the keys whose visible record may have changed, and how many bodies were erased."""
+    """What writing did: the keys whose visible record may have changed, and how many bodies were erased.
+
+    `graves`: the keys that were forgotten, with how many bodies each erased; `texts`: those that others hold copies of.
+    """
 
     keys: set[str]
     erased: int
+    graves: dict[str, int] = {}
+    texts: list[Text] = []
 
 
 def to_row(record: Record) -> tuple[object, ...]:
@@ -95,16 +102,27 @@ async def write(database: Database, records: Sequence[Record]) -> Written:
     await database.run_many(f"INSERT INTO log {_INSERT}", _rows(records, graves))
     keys = {record.key for record in records}
     dug = {key: grave for key, grave in graves.items() if old_graves.get(key) != grave}
-    erased: list[str] = []
+    erased: dict[str, list[str]] = {}
+    texts: list[Text] = []
     for key, grave in dug.items():
         await database.run("INSERT OR REPLACE INTO graves VALUES (?, ?, ?)", (key, *grave))
-        erased += await _erase_under(database, key, grave)
-    return Written(keys | set(erased), len(erased))
+        texts += await _texts_under(database, key, grave)
+        erased[key] = await _erase_under(database, key, grave)
+    # A summary that goes on in this very batch has lost what the others tell; the rest of it is nothing forgotten.
+    goes_on = {record.key for record in records if record.kind == bodies.SUMMARY}
+    texts = [text for text in texts if text.key not in goes_on]
+    counts = {key: len(found) for key, found in erased.items()}
+    return Written(keys.union(*erased.values()), sum(counts.values()), counts, texts)
 
 
 def _rows(records: Iterable[Record], graves: Mapping[str, Grave]) -> list[tuple[object, ...]]:
     kept = [erase(record) if is_covered(record, graves) else record for record in records]
     return [(*to_row(record), state_of(record)) for record in kept]
+
+
+async def as_kept(database: Database, record: Record) -> Record:
+    """Return the record as it lies in the log: without its text where a tombstone covers it."""
+    return erase(record) if is_covered(record, await _graves_over(database, [record])) else record
 
 
 async def _graves_over(database: Database, records: Iterable[Record]) -> dict[str, Grave]:
@@ -116,12 +134,25 @@ async def _graves_over(database: Database, records: Iterable[Record]) -> dict[st
     return {key: Grave(hlc, origin) for key, hlc, origin in found}
 
 
+async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]:
+    """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
+    found = await database.rows(
+        f"""SELECT kind, key, body FROM log WHERE {_UNDER} AND state = {State.READABLE:d}
+            AND kind IN ({_TOLD}) AND (hlc, origin) < (?2, ?3)""",  # noqa: S608
+        (key, *grave),
+    )
+    return [Text(*row) for row in found]
+
+
 async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     """Erase the bodies of all older records at and below a key; return their keys."""
     older = f"{_UNDER} AND {_HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
     erase = f"SET body = digest(body), state = {State.ERASED:d} WHERE {older}"
-    await database.run(f"UPDATE waiting {erase}", (key, *grave))
-    return [row[0] for row in await database.rows(f"UPDATE log {erase} RETURNING key", (key, *grave))]
+    return [
+        row[0]
+        for table in ("log", "waiting")
+        for row in await database.rows(f"UPDATE {table} {erase} RETURNING key", (key, *grave))
+    ]
 
 
 async def latest_under(database: Database, key: str) -> int:

@@ -1,31 +1,32 @@
-"""What can be asked of the derived tables: documents, passages, keyword search, vectors.
+"""What can be asked of the derived tables: documents, passages, keyword search.
 
 Rules
 1. A passage is shown only while its document is: a document is there whole or not at all.
 2. The score of keywords is BM25; a passage in the language of the question counts a quarter more (measured on
    Spanish and English twins of the same texts: R@1 .872 without it, .919 with it).
-3. A vector is kept for what is visible only: embedding that ends after forgetting brings nothing back.
+3. Vectors: see `vector_table`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from tarsd.calls import Passage
-from tarsd.errors import InvalidInput
-from tarsd.memory import stemming
+from tarsd.memory import bodies, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.by_key import ByKey
-from tarsd.memory.database import Row, uninterrupted
+from tarsd.memory.database import Row
+from tarsd.memory.vector_table import Change as Change
+from tarsd.memory.vector_table import Recollection, json_list, split
+from tarsd.memory.vector_table import record_id as record_id
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
 SAME_LANGUAGE = 1.25
-FLOAT_BYTES = 4
 _COUNTED = {
     "records": "log",
     "documents": "documents",
@@ -36,6 +37,7 @@ _COUNTED = {
     "waiting": "waiting",
     "quarantined": "quarantine",
 }
+
 _BATCH = 500
 
 
@@ -45,35 +47,6 @@ class DocumentEntry(msgspec.Struct, frozen=True):
     record: RecordId
     body: DocumentBody
     passages_here: int
-
-
-class VectorBatch(NamedTuple):
-    """Vectors with the local ids of their passages; `last` is where the next batch goes on."""
-
-    last: int
-    vectors: list[tuple[int, bytes]]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What a commit changed: local ids now visible, local ids gone, the model whose vectors were put."""
-
-    added: tuple[int, ...] = ()
-    removed: tuple[int, ...] = ()
-    model: str = ""
-
-
-def record_id(origin: str, seq: int) -> RecordId:
-    """Return the name of a record."""
-    return RecordId(f"{origin}:{seq}")
-
-
-def _split(identity: str) -> tuple[str, int]:
-    origin, _, seq = identity.rpartition(":")
-    return (origin, int(seq)) if seq.isascii() and seq.isdigit() and len(seq) < 19 else ("", 0)
-
-
-def _json(values: list[int]) -> str:
-    return msgspec.json.encode(values).decode()
 
 
 _PASSAGE = "log.origin, log.seq, log.body, COALESCE(documents.file, '')"
@@ -90,9 +63,25 @@ def _to_passage(row: Row) -> Passage:
 class Library(ByKey):
     """The reading side of the store. Every method raises `StorageError` when the disk or database fails."""
 
-    def _notify(self, change: Change) -> None:
-        """Tell the listeners; the store does."""
-        raise NotImplementedError
+    async def bodies_below(self, key: str) -> list[bodies.Body]:
+        """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
+        found: list[bodies.Body] = []
+        after = f"{key}/"
+        while True:
+            rows = await self._rows(
+                """SELECT visible.key, kind, body FROM visible JOIN log USING (id)
+                   WHERE visible.key > ?1 AND visible.key < ?2 || '0' ORDER BY visible.key LIMIT ?3""",
+                (after, key, _BATCH),
+            )
+            if not rows:
+                return found
+            found += [body for row in rows if (body := bodies.read(row[1], row[0], row[2])) is not None]
+            after = rows[-1][0]
+
+    async def body_of(self, key: str) -> bodies.Body | None:
+        """Return what is visible at a key, None where nothing is."""
+        rows = await self._rows("SELECT kind, body FROM visible JOIN log USING (id) WHERE visible.key = ?", (key,))
+        return bodies.read(rows[0][0], key, rows[0][1]) if rows else None
 
     # --- documents --------------------------------------------------------------------------------------------
 
@@ -110,6 +99,11 @@ class Library(ByKey):
         """Say whether the document is here."""
         return bool(await self._rows("SELECT 1 FROM documents WHERE sha256 = ?", (sha256,)))
 
+    async def texts_of(self, sha256: str) -> list[str]:
+        """Return the texts of a document's passages, in the order of their keys."""
+        found = await self._rows("SELECT body FROM passages JOIN log USING (id) WHERE document = ?", (sha256,))
+        return [decode(body, PassageBody).text for (body,) in found]
+
     async def document_count(self) -> int:
         """Return how many documents there are."""
         return await self._number("SELECT COUNT(*) FROM documents")
@@ -118,14 +112,14 @@ class Library(ByKey):
         """Return the passages in the order of `ids`, without those that are not visible."""
         found: dict[str, Passage] = {}
         wanted: dict[str, list[int]] = defaultdict(list)
-        for origin, seq in map(_split, ids):
+        for origin, seq in map(split, ids):
             wanted[origin].append(seq)
         for origin, numbers in wanted.items():
             rows = await self._rows(
                 f"""SELECT {_PASSAGE} FROM log JOIN passages USING (id)
                     JOIN documents ON documents.sha256 = passages.document
                     WHERE origin = ? AND seq IN (SELECT value FROM json_each(?))""",  # noqa: S608
-                (origin, _json(numbers)),
+                (origin, json_list(numbers)),
             )
             found.update((passage.id, passage) for passage in map(_to_passage, rows))
         return [found[each] for each in ids if each in found]
@@ -170,6 +164,36 @@ class Library(ByKey):
         )
         return [(decode(body, SummaryBody), score) for body, score in found]
 
+    async def recollections_by_keywords(self, query: str, limit: int, language: str = "") -> list[Recollection]:
+        """Return current memories and summaries that share words with the query, whoever may see them, best first.
+
+        One pass over the keyword index: the rank, which costs most, is reckoned for what is current only.
+        """
+        terms = stemming.query_terms(query, language, await self._recollected_languages())
+        if not terms:
+            return []
+        match = " OR ".join(f'"{term}"' for term in terms)  # as in `_keywords`
+        found = await self._rows(
+            """SELECT log.key, score, COALESCE(memories.language, summaries.language)
+               FROM (SELECT rowid AS id, -bm25(keywords) AS score FROM keywords WHERE keywords MATCH ?1 AND (
+                       EXISTS (SELECT 1 FROM memories WHERE memories.id = keywords.rowid AND is_current) OR
+                       EXISTS (SELECT 1 FROM summaries WHERE summaries.id = keywords.rowid AND is_current))
+                     ORDER BY score DESC LIMIT ?2) AS best
+               JOIN log USING (id) LEFT JOIN memories USING (id) LEFT JOIN summaries USING (id)""",
+            (match, 4 * limit),
+        )
+        scored = [(score * (SAME_LANGUAGE if own == language else 1.0), key, own) for key, score, own in found]
+        return [Recollection(key, own) for _, key, own in sorted(scored, key=lambda each: -each[0])[:limit]]
+
+    async def _recollected_languages(self) -> list[str]:
+        found = await self._rows(
+            """WITH RECURSIVE one (language) AS (SELECT MIN(language) FROM memories UNION ALL
+                 SELECT (SELECT MIN(language) FROM memories WHERE language > one.language) FROM one
+                 WHERE one.language IS NOT NULL)
+               SELECT language FROM one WHERE language IS NOT NULL UNION SELECT language FROM summaries"""
+        )
+        return [language for (language,) in found]
+
     async def _keywords(self, query: str, limit: int, language: str, select: str) -> list[tuple[Any, float]]:
         terms = stemming.query_terms(query, language, await self.languages())
         if not terms:
@@ -179,88 +203,6 @@ class Library(ByKey):
         found = await self._rows(f"{select} WHERE keywords MATCH ? ORDER BY rank LIMIT ?", (match, 4 * limit))
         scored = [(what, score * (SAME_LANGUAGE if own == language else 1.0)) for what, score, own in found]
         return sorted(scored, key=lambda each: -each[1])[:limit]
-
-    # --- vectors ----------------------------------------------------------------------------------------------
-
-    async def passages_without_vectors(self, model: str, limit: int) -> list[Passage]:
-        """Return passages that a model has not embedded yet, oldest first; `file` is "" until the document is there."""
-        found = await self._rows(
-            f"""SELECT {_PASSAGE} FROM passages JOIN log USING (id)
-                LEFT JOIN documents ON documents.sha256 = passages.document
-                WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = passages.id AND model = ?)
-                ORDER BY passages.id LIMIT ?""",  # noqa: S608
-            (model, limit),
-        )
-        return [_to_passage(row) for row in found]
-
-    async def put_vectors(self, model: str, vectors: Sequence[tuple[RecordId, bytes]]) -> int:
-        """Keep vectors (as `calls.EmbedItem` gives them) of passages; return how many were of visible ones (rule 3).
-
-        Raises `InvalidInput` when one is not of the model's dimension.
-        """
-        return await uninterrupted(self._put_vectors(model, vectors))
-
-    async def _put_vectors(self, model: str, vectors: Sequence[tuple[RecordId, bytes]]) -> int:
-        put = 0
-        for first in range(0, len(vectors), _BATCH):
-            batch = vectors[first : first + _BATCH]
-            async with self._database.writing():
-                await self._check_dimension(model, batch)
-                before = self._database.changes
-                await self._database.run_many(
-                    """INSERT OR REPLACE INTO vectors (id, model, vector)
-                       SELECT passages.id, ?3, ?4 FROM log JOIN passages USING (id) WHERE origin = ?1 AND seq = ?2""",
-                    [(*_split(identity), model, vector) for identity, vector in batch],
-                )
-                put += self._database.changes - before
-            self._notify(Change(model=model))
-        return put
-
-    async def _check_dimension(self, model: str, batch: Sequence[tuple[RecordId, bytes]]) -> None:
-        known = await self._database.value("SELECT dimension FROM models WHERE model = ?", (model,))
-        dimension = known or len(batch[0][1]) // FLOAT_BYTES
-        if dimension == 0 or any(len(vector) != dimension * FLOAT_BYTES for _, vector in batch):
-            raise InvalidInput(f"vectors of {model} must have {dimension} float32 numbers each")
-        if known is None:
-            await self._database.run("INSERT INTO models VALUES (?, ?)", (model, dimension))
-
-    async def vectors(self, model: str, after: int = 0) -> AsyncGenerator[VectorBatch, None]:
-        """Yield all vectors of a model that were put after the batch whose `last` is `after`, in batches."""
-        while True:
-            found = await self._rows(
-                "SELECT number, id, vector FROM vectors WHERE model = ? AND number > ? ORDER BY number LIMIT ?",
-                (model, after, _BATCH),
-            )
-            if not found:
-                return
-            after = found[-1][0]
-            yield VectorBatch(after, [(local, vector) for _, local, vector in found])
-
-    async def vector_ids(self, model: str) -> list[int]:
-        """Return the local ids that have a vector of this model, in order."""
-        return [local for (local,) in await self._rows("SELECT id FROM vectors WHERE model = ? ORDER BY id", (model,))]
-
-    async def names(self, local_ids: Sequence[int]) -> dict[int, RecordId]:
-        """Return the names of visible passages by their local ids; unknown ones are left out."""
-        found = await self._rows(
-            """SELECT log.id, origin, seq FROM log JOIN passages USING (id)
-               WHERE log.id IN (SELECT value FROM json_each(?))""",
-            (_json(list(local_ids)),),
-        )
-        return {local: record_id(origin, seq) for local, origin, seq in found}
-
-    async def forget_model(self, model: str) -> None:
-        """Drop all vectors of a model that is no longer used."""
-        await uninterrupted(self._forget_model(model))
-
-    async def _forget_model(self, model: str) -> None:
-        async with self._database.writing():
-            await self._database.run("DELETE FROM vectors WHERE model = ?", (model,))
-            await self._database.run("DELETE FROM models WHERE model = ?", (model,))
-
-    async def newest_vector(self, model: str) -> int:
-        """Return the number of the vector of a model that was put last, 0 for none; `vectors` goes on after it."""
-        return await self._number("SELECT COALESCE(MAX(number), 0) FROM vectors WHERE model = ?", (model,))
 
     # --- figures ----------------------------------------------------------------------------------------------
 

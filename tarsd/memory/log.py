@@ -40,6 +40,7 @@ MAX_NAME_CHARS = 128  # of kind and origin
 MAX_VERSION = 2**31 - 1
 _SHA_BYTES = 32
 _BRANCH_CHARS = 12
+_BRANCH = "~"
 _SEAL = "tarsd record 1"  # keeps these hashes apart from any other use of SHA-256
 
 
@@ -127,7 +128,12 @@ def reseal(records: Iterable[Record], origin: str) -> list[Record]:
 
 def branch_name(origin: str, first_sha: bytes) -> str:
     """Return the name of a branch that lost its origin's (rule 7)."""
-    return f"{origin[: MAX_NAME_CHARS - _BRANCH_CHARS - 1]}~{first_sha.hex()[:_BRANCH_CHARS]}"
+    return f"{origin[: MAX_NAME_CHARS - _BRANCH_CHARS - 1]}{_BRANCH}{first_sha.hex()[:_BRANCH_CHARS]}"
+
+
+def is_branch(origin: str) -> bool:
+    """Say whether an origin is a branch that lost its origin's name (rule 7)."""
+    return _BRANCH in origin
 
 
 def keeps_name(mine: bytes, theirs: bytes) -> bool:

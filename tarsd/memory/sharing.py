@@ -53,10 +53,11 @@ class Sharing(Library):
         """Compare a peer's heads with ours."""
         mine = dict(self._writer.heads)
         seals: dict[str, bytes] = {}
-        async with self._database.reading():
-            for origin, seq in to_compare(mine, theirs).items():
-                seals[origin] = (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
-        return agree(mine, theirs, seals)
+        if wanted := to_compare(mine, theirs):
+            async with self._database.reading():
+                for origin, seq in wanted.items():
+                    seals[origin] = (await ledger.seals(self._database, origin, [seq])).get(seq, b"")
+        return agree(mine, theirs, seals, self._writer.origin)
 
     async def seal_of(self, origin: str, seq: int) -> bytes:
         """Return the seal of a record, b"" for one that is not here."""

@@ -11,6 +11,7 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,11 +22,12 @@ import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
-from tarsd.memory import audit, bodies, derive
+from tarsd.memory import audit, bodies, derive, ledger, repair
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
+from tarsd.memory.forgetting import Forgotten, Removal
+from tarsd.memory.history import History
 from tarsd.memory.library import Change
-from tarsd.memory.recollections import Recollections
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import SCRUB_DUE, ApplyResult, Writer, set_meta
@@ -51,14 +53,16 @@ class ForgetReceipt(msgspec.Struct, frozen=True):
     damaged_copies: list[str] = []
 
 
-class Store(Recollections, Sharing):
+class Store(Sharing, History):
     """A node's memory. Use `Store.open`; every method raises `StorageError` when the disk or database fails."""
 
     def __init__(self, database: Database, node: NodeId, clock: Callable[[], float]) -> None:
-        super().__init__(database, Writer(database, node, clock, self._notify, self._wrote))
+        super().__init__(database, Writer(database, node, clock, self._notify, self._wrote, self._tell_forgotten))
         self.problem = ""  # what was met at opening, for people
         self._listeners: list[Listener] = []
         self._own_listeners: list[OwnListener] = []
+        self._forgetters: list[Callable[[Forgotten], None]] = []
+        self._scrubbing = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
@@ -88,6 +92,11 @@ class Store(Recollections, Sharing):
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def on_forgotten(self, listener: Callable[[Forgotten], None]) -> Callable[[], None]:
+        """Call `listener` after every commit that forgot something, on the event loop; returns how to stop it."""
+        self._forgetters.append(listener)
+        return lambda: self._forgetters.remove(listener)
+
     def subscribe_own(self, listener: OwnListener) -> Callable[[], None]:
         """Call `listener` with this node's own records once they are on disk; returns how to stop it."""
         self._own_listeners.append(listener)
@@ -113,7 +122,7 @@ class Store(Recollections, Sharing):
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
         result, erased = await uninterrupted(self._writer.apply(records))
         if erased:
-            await self.optimize()
+            await self.scrub()
         return result
 
     async def forget_document(self, sha256: str) -> ForgetReceipt:
@@ -123,13 +132,47 @@ class Store(Recollections, Sharing):
     async def forget(self, key: str) -> ForgetReceipt:
         """Forget a key and all below it (rule 5); again is allowed. Raises `NotFound` when nothing is known of it."""
         tombstones, erased = await uninterrupted(self._writer.forget(key))
-        await self.optimize()
+        await self.scrub()
         return ForgetReceipt(tombstones, erased, damaged_copies(self._database.path))
+
+    async def forget_all(self, keys: Sequence[str], entries: Sequence[Entry] = ()) -> ForgetReceipt:
+        """Forget keys, and write entries that are later than that, in one commit: a text goes on without a sentence.
+
+        What is known nowhere here is forgotten all the same: a peer may bring it later.
+        """
+        checked = [_check(*entry) for entry in entries]
+        records, erased = await uninterrupted(self._writer.forget_all(keys, checked))
+        await self.scrub()
+        return ForgetReceipt(records, erased, damaged_copies(self._database.path))
+
+    async def is_known(self, key: str) -> bool:
+        """Say whether a text stands at a key or below it, shown or not."""
+        async with self._database.reading():
+            return await ledger.is_anything_left(self._database, key)
+
+    def removed(self, keys: Sequence[str]) -> Removal:
+        """Return what was removed for these forgotten keys since the start."""
+        return self._writer.removals.of(keys)
+
+    def damaged_copies(self) -> list[str]:
+        """Return the names of databases that were moved aside: what is forgotten may still stand in them."""
+        return damaged_copies(self._database.path)
+
+    async def scrub(self) -> None:
+        """End what an erasure left to be done, here or before the last start; returns when no byte is left."""
+        async with self._scrubbing:
+            if await self._rows("SELECT 1 FROM meta WHERE name = ?", (SCRUB_DUE,)):
+                await self._optimize()
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def optimize(self) -> None:
         """Merge the keyword index step by step, so that no removed word stays in it, and empty the WAL."""
+        async with self._scrubbing:
+            await self._optimize()
+
+    async def _optimize(self) -> None:
+        due = [value for (value,) in await self._rows("SELECT value FROM meta WHERE name = ?", (SCRUB_DUE,))]
         async with self._database.writing():
             await self._database.run("INSERT INTO keywords (keywords, rank) VALUES ('merge', ?)", (-_MERGE_PAGES,))
         while True:
@@ -143,7 +186,8 @@ class Store(Recollections, Sharing):
         await self._shrink()
         await self._database.empty_wal()
         async with self._database.writing():
-            await self._database.run("DELETE FROM meta WHERE name = ?", (SCRUB_DUE,))
+            for value in due:  # an erasure that came meanwhile wrote another one
+                await self._database.run("DELETE FROM meta WHERE name = ? AND value = ?", (SCRUB_DUE, value))
 
     async def _shrink(self) -> None:
         """Give unused pages back to the disk, some at a time."""
@@ -168,7 +212,15 @@ class Store(Recollections, Sharing):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
-                await self._database.run("DELETE FROM vectors WHERE id NOT IN (SELECT id FROM passages)")
+                await self._drop_unwanted_vectors()
+
+    async def mend(self, records: Sequence[Record]) -> int:
+        """Put damaged records right by those of a peer; return how many fitted. Call `rebuild_derived` afterwards."""
+        return await uninterrupted(self._mend(records))
+
+    async def _mend(self, records: Sequence[Record]) -> int:
+        async with self._writer.order, self._database.writing():
+            return sum([await repair.put_right(self._database, record) for record in records])
 
     # --- within -----------------------------------------------------------------------------------------------
 
@@ -184,6 +236,9 @@ class Store(Recollections, Sharing):
 
     def _wrote(self, records: Sequence[Record]) -> None:
         _tell(self._own_listeners, records)
+
+    def _tell_forgotten(self, forgotten: Forgotten) -> None:
+        _tell(self._forgetters, forgotten)
 
 
 def _tell(listeners: Sequence[Callable[[T], None]], news: T) -> None:

@@ -13,6 +13,7 @@ Rules
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import re
 from collections.abc import Sequence
@@ -68,12 +69,16 @@ class _Piece(NamedTuple):
 
 def fold(exchange: Exchange, written: str, *, most_words: int = MOST_WORDS) -> str:
     """Return the summary of all that was said; `written` is the model's, "" where none could."""
-    sources = [facts_in(exchange.before), facts_in(exchange.question), facts_in(exchange.answer)]
-    summary = sound(written, sources)
+    summary = sound(written, sources_of(exchange))
     if not summary:
         whole = "\n".join(part for part in exchange if part)
         summary = summarize(whole, min(MODEL_WORDS, most_words))
     return mended(summary, exchange, most_words=most_words)
+
+
+def sources_of(exchange: Exchange) -> list[Facts]:
+    """Return what a summary is held against."""
+    return [facts_in(part) for part in exchange]
 
 
 def sound(written: str, sources: Sequence[Facts]) -> str:
@@ -98,7 +103,7 @@ def mended(summary: str, exchange: Exchange, *, most_words: int = MOST_WORDS) ->
             lacking = [fact for fact in facts.missing(facts_in(sentence), told) if not fact.weak]
             for part in _parts(sentence, lacking):
                 pieces.append(_Piece(len(pieces), part, facts_in(part)))
-                told = facts_in(told_text(pieces))
+                told = facts.together(told, pieces[-1].told)
     if sum(piece.words for piece in pieces) > most_words:
         pieces = _fitting(pieces, _weights(exchange), most_words)
     return told_text(pieces)
@@ -171,14 +176,26 @@ def _weights(exchange: Exchange) -> dict[tuple[str, str], float]:
 
 
 def _fitting(pieces: Sequence[_Piece], weights: dict[tuple[str, str], float], most_words: int) -> list[_Piece]:
-    """Choose by weight a word what fits, greedily; keep the order."""
+    """Choose by weight a word what fits, greedily, the newer of two alike; keep the order.
+
+    What a piece is worth only falls while others are chosen, so one that still is worth as much as when it was last
+    weighed is the best (lazy greedy, after Minoux: "Accelerated greedy algorithms for maximizing submodular set
+    functions", 1978).
+    """
     chosen: list[_Piece] = []
     told: set[tuple[str, str]] = set()
-    left, room = list(pieces), most_words
-    while left:
-        best = max(left, key=lambda piece: (_worth(piece, told, weights), piece.place))
-        left.remove(best)
-        if best.words <= room and _worth(best, told, weights) > 0:
+    room = most_words
+    heap = [(-_worth(piece, told, weights), -piece.place) for piece in pieces]
+    heapq.heapify(heap)
+    while heap and room:
+        weighed, place = heapq.heappop(heap)
+        best = pieces[-place]
+        worth = _worth(best, told, weights)
+        if worth <= 0:
+            continue
+        if worth < -weighed:
+            heapq.heappush(heap, (-worth, place))
+        elif best.words <= room:
             chosen.append(best)
             told |= best.told.keys
             room -= best.words
@@ -200,5 +217,7 @@ def _newness(text: str) -> float:
 
 def _ended(text: str) -> str:
     text = text.strip().rstrip(",;:").strip()
-    text = text[:1].upper() + text[1:]
+    large = text[:1].upper() + text[1:]
+    if facts_in(large).keys == facts_in(text).keys:  # before a name it would become a part of that name
+        text = large
     return text if text.endswith(_END) else f"{text}."

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
+
+DIGEST_BYTES = 8
 
 
 class VectorSettings(msgspec.Struct, frozen=True):
@@ -21,10 +25,19 @@ class AddRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NearestRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for the `count` vectors nearest to this one."""
+    """Ask for the `count` vectors nearest to this one, of ids from `first` to before `end`."""
 
     vector: bytes
     count: int
+    first: int = 0
+    end: int = 1 << 62
+
+
+class Digest(msgspec.Struct, frozen=True, array_like=True):
+    """Ids and, side by side, 8 bytes of the digest of each one's vector."""
+
+    ids: list[int]
+    digests: bytes
 
 
 class NearestItem(msgspec.Struct, frozen=True, array_like=True):
@@ -39,3 +52,8 @@ class VectorState(msgspec.Struct, frozen=True, array_like=True):
 
     vectors: int
     problem: str
+
+
+def digest_of(vector: bytes) -> bytes:
+    """Return what tells one vector from another."""
+    return hashlib.blake2b(vector, digest_size=DIGEST_BYTES).digest()

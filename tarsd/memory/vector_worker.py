@@ -19,10 +19,19 @@ import msgspec
 import numpy as np
 
 from tarsd.errors import InvalidInput, StorageError
-from tarsd.memory.vector_messages import AddRequest, NearestItem, NearestRequest, VectorSettings, VectorState
+from tarsd.memory.vector_messages import (
+    AddRequest,
+    Digest,
+    NearestItem,
+    NearestRequest,
+    VectorSettings,
+    VectorState,
+    digest_of,
+)
 from tarsd.wire import decode, encode
 
 _IDS_AT_ONCE = 100_000  # at most nine bytes each: well within a frame
+_DIGESTS_AT_ONCE = 20_000
 _READ_BYTES = 1 << 20
 _END_MARK = b"tarsd-vectors-1\n"
 _TRAILER_BYTES = 4096  # the end of a file that certainly holds the whole trailer
@@ -82,8 +91,19 @@ class VectorWorker:
         if count < 1:
             yield encode(NearestItem([], []))
             return
-        scores, ids = self._index.search(vector, count)
-        yield encode(NearestItem(ids[0].tolist(), scores[0].tolist()))
+        chosen = faiss.IDSelectorRange(asked.first, asked.end)
+        scores, ids = self._index.search(vector, count, params=faiss.SearchParameters(sel=chosen))  # type: ignore[call-arg]
+        found = int((ids[0] >= 0).sum())  # the rest is filled with -1
+        yield encode(NearestItem(ids[0][:found].tolist(), scores[0][:found].tolist()))
+
+    def digests(self, request: bytes) -> Iterator[bytes]:
+        """Yield a `Digest` of all that is in, in pieces."""
+        held = self._held()
+        for first in range(0, len(held), _DIGESTS_AT_ONCE):
+            last = min(first + _DIGESTS_AT_ONCE, len(held))
+            vectors = self._index.index.reconstruct_n(first, last - first)  # in the order of the id map
+            digests = b"".join(digest_of(vector.tobytes()) for vector in vectors)
+            yield encode(Digest(held[first:last].tolist(), digests))
 
     def save(self, request: bytes) -> Iterator[bytes]:
         """Save the file (rule 2). Yields nothing; raises `StorageError` and leaves the old one."""
@@ -153,7 +173,7 @@ class VectorWorker:
         length = int.from_bytes(end[-2:], "big")
         trailer = decode(end[-2 - length : -2], _Trailer)
         if (trailer.model, trailer.dimension) != (self._settings.model, self._settings.dimension):
-            raise InvalidInput(f"it is of the model {trailer.model}")
+            raise InvalidInput(f"it is of the model {trailer.model} with dimension {trailer.dimension}")
         if _sha256(self._path, size - len(_END_MARK) - 2 - length) != trailer.sha256:
             raise InvalidInput("it is damaged: the checksum does not fit")
 

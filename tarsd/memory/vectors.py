@@ -20,9 +20,18 @@ from pathlib import Path
 import msgspec
 
 from tarsd.errors import DeadlineExceeded, TarsdError, Unavailable
-from tarsd.memory.library import Change
 from tarsd.memory.store import Store
-from tarsd.memory.vector_messages import AddRequest, NearestItem, NearestRequest, VectorSettings, VectorState
+from tarsd.memory.vector_messages import (
+    DIGEST_BYTES,
+    AddRequest,
+    Digest,
+    NearestItem,
+    NearestRequest,
+    VectorSettings,
+    VectorState,
+    digest_of,
+)
+from tarsd.memory.vector_table import RECOLLECTIONS, Change, Recollection, places_of
 from tarsd.names import RecordId
 from tarsd.wire import decode
 from tarsd.workers import SupervisedWorker, Worker, WorkerLimits
@@ -80,6 +89,7 @@ class VectorIndex:
         self._vectors = 0
         self._pid: int | None = None  # the process that is in step (rule 3)
         self._settled = asyncio.Event()
+        self._mended: asyncio.Future[int] | None = None  # somebody waits for the two to be compared
         self._reason = "it was not started"
         self._unsaved: tuple[float, float] | None = None  # when the first and the last unsaved change were made
 
@@ -91,8 +101,7 @@ class VectorIndex:
         await self.stop()
         self._model = model
         self._reason = "it is being loaded"
-        name = hashlib.sha256(model.encode()).hexdigest()[:16]
-        worker = self._make_worker(VectorSettings(str(self._folder / f"{name}.vectors"), model, dimension))
+        worker = self._make_worker(VectorSettings(str(self._folder / _file_name(model)), model, dimension))
         await worker.start()
         self._worker = worker
         self._unsubscribe = self._store.subscribe(self._changed)
@@ -119,6 +128,30 @@ class VectorIndex:
         self._notice_loss()
         await self._settled.wait()
 
+    async def let_go(self, within_s: float) -> None:
+        """Return when no vector of what is gone from the store is left in the file, or the file itself is gone.
+
+        Where the index cannot catch up in time its file is deleted: it is filled again from the store.
+        """
+        self._notice_loss()
+        if self._pid is not None:
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._settled.wait()
+                return
+            except TimeoutError:
+                _log.debug("the vector index is busy: its file is deleted")
+        await asyncio.to_thread(self.delete_file)
+
+    def holds(self, file: Path) -> bool:
+        """Say whether a file is this index's own, and sees to what is forgotten by itself."""
+        return bool(self._model) and file == self._folder / _file_name(self._model)
+
+    def delete_file(self) -> None:
+        """Delete the file; it is made again from the store. Blocks."""
+        if self._model:
+            (self._folder / _file_name(self._model)).unlink(missing_ok=True)
+
     @property
     def worker(self) -> Worker | None:
         """The worker, for supervision and status; None before the first start."""
@@ -130,11 +163,22 @@ class VectorIndex:
         Raises `Unavailable` with the reason while the index cannot be used, `DeadlineExceeded`, or `InvalidInput`
         for a vector of another dimension.
         """
-        (answer,) = await _ask(self._ready_worker(), "nearest", NearestRequest(vector, count), deadline_s)
-        nearest = decode(answer, NearestItem)
-        names = await self._store.names(nearest.ids)
-        pairs = zip(nearest.ids, nearest.scores, strict=True)
-        return [(names[local], score) for local, score in pairs if local in names]
+        nearest = await self._nearest(NearestRequest(vector, count, 0, RECOLLECTIONS), deadline_s)
+        names = await self._store.names([place for place, _ in nearest])
+        return [(names[place], score) for place, score in nearest if place in names]
+
+    async def search_recollections(
+        self, vector: bytes, count: int, *, deadline_s: float = 2.0
+    ) -> list[tuple[Recollection, float]]:
+        """Return the `count` current memories and summaries nearest to a vector; as `search`."""
+        nearest = await self._nearest(NearestRequest(vector, count, RECOLLECTIONS), deadline_s)
+        found = await self._store.recollections([place for place, _ in nearest])
+        return [(found[place], score) for place, score in nearest if place in found]
+
+    async def _nearest(self, request: NearestRequest, deadline_s: float) -> list[tuple[int, float]]:
+        (answer,) = await _ask(self._ready_worker(), "nearest", request, deadline_s)
+        item = decode(answer, NearestItem)
+        return list(zip(item.ids, item.scores, strict=True))
 
     def status(self) -> VectorStatus:
         """Return how the index is."""
@@ -152,6 +196,18 @@ class VectorIndex:
             raise DeadlineExceeded(f"the vector index was not rebuilt in {_REBUILD_S:.0f} s") from None
         return self._vectors
 
+    async def mend(self) -> int:
+        """Compare the index with the store, ids and vectors, put right what differs; return how much did.
+
+        Raises `Unavailable` when the index is out of step or falls so meanwhile.
+        """
+        self._ready_worker()
+        if self._mended is None or self._mended.done():
+            self._mended = asyncio.get_running_loop().create_future()
+        mended = self._mended
+        self._dirty.set()
+        return await asyncio.shield(mended)
+
     # --- keeping in step --------------------------------------------------------------------------------------
 
     def _is_in_step(self) -> bool:
@@ -165,6 +221,8 @@ class VectorIndex:
     def _out_of_step(self, reason: str) -> None:
         self._pid = None
         self._settled.clear()
+        if self._mended is not None and not self._mended.done():
+            self._mended.set_exception(Unavailable(f"the vector index cannot be compared: {reason}"))
         self._reason = reason
         self._dirty.set()
 
@@ -175,7 +233,7 @@ class VectorIndex:
         return self._worker
 
     def _changed(self, change: Change) -> None:
-        self._removed.extend(change.removed)
+        self._removed.extend(places_of(change.removed))
         if change.removed or change.model == self._model:
             self._settled.clear()
             self._dirty.set()
@@ -216,8 +274,28 @@ class VectorIndex:
             await self._remove(worker, removed)
         if await self._add(worker, self._after):
             await self._count(worker)
+        if self._mended is not None and not self._mended.done():
+            self._mended.set_result(await self._compare(worker))
         if not self._dirty.is_set() and self._is_in_step():
             self._settled.set()
+
+    async def _compare(self, worker: Worker) -> int:
+        """Do what `mend` says, between two steps of following: what is forgotten meanwhile is taken out after it."""
+        held: dict[int, bytes] = {}
+        for piece in await _ask(worker, "digests", b"", _STEP_S):
+            item = decode(piece, Digest)
+            cut = [item.digests[at : at + DIGEST_BYTES] for at in range(0, len(item.digests), DIGEST_BYTES)]
+            held.update(zip(item.ids, cut, strict=True))
+        wrong = 0
+        async with aclosing(self._store.vectors(self._model)) as batches:
+            async for batch in batches:
+                chosen = [pair for pair in batch.vectors if held.pop(pair[0], b"") != digest_of(pair[1])]
+                wrong += len(chosen)
+                await self._put(worker, chosen)
+        if held:  # of what is not in the store
+            await self._remove(worker, sorted(held))
+        await self._count(worker)
+        return wrong + len(held)
 
     async def _wait(self) -> None:
         """Wait for a change, or a while."""
@@ -232,13 +310,17 @@ class VectorIndex:
         async with aclosing(self._store.vectors(self._model, after)) as batches:
             async for batch in batches:
                 chosen = [pair for pair in batch.vectors if only is None or pair[0] in only]
-                if chosen:
-                    ids, vectors = [local for local, _ in chosen], b"".join(vector for _, vector in chosen)
-                    await _ask(worker, "add", AddRequest(ids, vectors), _STEP_S)
-                    added += len(chosen)
-                    self._touch()
-                self._after = max(self._after, batch.last)
+                await self._put(worker, chosen)
+                added += len(chosen)
+                if only is None:  # else what was put meanwhile, and is not of `only`, would be passed over for good
+                    self._after = max(self._after, batch.last)
         return added
+
+    async def _put(self, worker: Worker, pairs: list[tuple[int, bytes]]) -> None:
+        if pairs:
+            ids, vectors = [place for place, _ in pairs], b"".join(vector for _, vector in pairs)
+            await _ask(worker, "add", AddRequest(ids, vectors), _STEP_S)
+            self._touch()
 
     async def _remove(self, worker: Worker, ids: list[int]) -> None:
         await _ask(worker, "remove", ids, _STEP_S)
@@ -275,6 +357,10 @@ class VectorIndex:
         except TarsdError as error:
             _log.debug("the vector index was not saved: %s", error)  # it is filled again at the next start
         self._unsaved = None
+
+
+def _file_name(model: str) -> str:
+    return f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.vectors"
 
 
 async def _ask(worker: Worker, method: str, request: object, deadline_s: float) -> list[bytes]:

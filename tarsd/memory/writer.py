@@ -16,9 +16,10 @@ import msgspec
 from tarsd.calls import Record
 from tarsd.errors import NotFound
 from tarsd.memory import derive, forks, ledger
-from tarsd.memory.bodies import TOMBSTONE, TombstoneBody
+from tarsd.memory.bodies import RECEIPT, TOMBSTONE, TombstoneBody
 from tarsd.memory.database import Database
 from tarsd.memory.derive import BATCH_RECORDS, Shown
+from tarsd.memory.forgetting import Forgotten, Removals
 from tarsd.memory.hlc import Clock
 from tarsd.memory.library import Change
 from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, keeps_name, link, make, refuse
@@ -54,10 +55,13 @@ class Writer:
         now_s: Callable[[], float],
         notify: Callable[[Change], None],
         wrote: Callable[[Sequence[Record]], None] = lambda records: None,
+        forgotten: Callable[[Forgotten], None] = lambda forgotten: None,
     ) -> None:
         self.order = asyncio.Lock()
         self.origin = ""
         self.heads: dict[str, Head] = {}
+        self.removals = Removals()
+        self._forgotten = forgotten
         self._database = database
         self._node = node
         self._now_s = now_s
@@ -142,6 +146,24 @@ class Writer:
             self._wrote([tombstone])
             return [tombstone], erased
 
+    async def forget_all(
+        self, keys: Sequence[str], entries: Sequence[tuple[str, str, bytes]]
+    ) -> tuple[list[Record], int]:
+        """Write tombstones over keys, then entries that are to stay, all in one commit; return the records and how many
+        bodies were erased. Nothing needs to be known of a key: a peer may have what is not here yet."""
+        async with self.order:
+            async with self._database.reading():
+                latest = max([await ledger.latest_under(self._database, key) for key in keys], default=0)
+            self._clock.pass_by_force(latest)
+            new: list[Record] = []
+            for key in keys:
+                new.append(self._make(new, TOMBSTONE, key, encode(TombstoneBody(self._now_s()))))
+            for entry in entries:
+                new.append(self._make(new, *entry))
+            erased = await self._commit(new) if new else 0
+            self._wrote(new)
+            return new, erased
+
     # --- peers' records -----------------------------------------------------------------------------------------
 
     async def apply(self, records: Sequence[Record]) -> tuple[ApplyResult, int]:
@@ -212,6 +234,10 @@ class Writer:
         try:
             async with self._database.writing():
                 note = Refusal(origin, seq, lost, "two branches of one origin: a cloned or restored node")
+                # A refusal of the same record, before it was known why, makes room for the reason.
+                await self._database.run(
+                    "DELETE FROM quarantine WHERE (origin, seq, sha) = (?, ?, ?)", (origin, seq, lost)
+                )
                 await ledger.quarantine(self._database, [note], self._now_s())
                 if not stays:
                     moved = await forks.move(self._database, branch, self.heads)
@@ -225,7 +251,7 @@ class Writer:
             raise
         self.heads |= moved.heads
         if shown.added or shown.removed:
-            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+            self._notify(Change(tuple(shown.added), tuple(shown.removed), texts=shown.texts))
 
     # --- both ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +266,7 @@ class Writer:
                 if linked is not None:
                     waits = await self._settle(linked)
                 if written.erased:
-                    await set_meta(self._database, SCRUB_DUE, "1")
+                    await set_meta(self._database, SCRUB_DUE, secrets.token_hex(8))
                 if new_origin:
                     await self._new_origin()
                 shown = await derive.refresh(self._database, written.keys)
@@ -253,8 +279,15 @@ class Writer:
                 self.heads.get(record.origin, EMPTY), Head(record.seq, record.sha), key=lambda head: head.seq
             )
         if shown.added or shown.removed:
-            self._notify(Change(tuple(shown.added), tuple(shown.removed)))
+            self._notify(Change(tuple(shown.added), tuple(shown.removed), texts=shown.texts))
+        self._tell_forgotten(records, written, shown)
         return written.erased
+
+    def _tell_forgotten(self, records: Sequence[Record], written: ledger.Written, shown: derive.Shown) -> None:
+        receipts = tuple(record.key.partition("/")[2] for record in records if record.kind == RECEIPT)
+        if written.graves or receipts:
+            self.removals.add(written.graves, shown.hidden)
+            self._forgotten(Forgotten(tuple(written.graves), tuple(written.texts), receipts))
 
     async def _settle(self, linked: Linked) -> int:
         """Write down what waits and what was refused; return how many records wait now."""

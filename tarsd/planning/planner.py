@@ -46,7 +46,7 @@ def plan(route: Route, question: str, turns: Sequence[Turn], *, context_tokens: 
     budget = int(room * CHARACTERS_PER_TOKEN * 0.75)  # a quarter stays for the question and the conversation
     if route is Route.INFERENCE_ONLY:
         return Plan([], 0, 0, 0)
-    query = _with_what_came_before(question, turns)
+    query = with_what_came_before(question, turns)
     if route is Route.NEEDS_CONTEXT:
         return Plan([query], CONTEXT_PASSAGES, CONTEXT_PASSAGES, budget)
     parts = [part for part in _PART.split(question) if len(part.split()) >= 2]
@@ -73,7 +73,8 @@ def choose(found: Sequence[Sequence[Hit]], chosen_plan: Plan) -> list[Passage]:
     return chosen
 
 
-def _with_what_came_before(question: str, turns: Sequence[Turn]) -> str:
+def with_what_came_before(question: str, turns: Sequence[Turn]) -> str:
+    """Return what to search for: a follow-up with the question that it leans on."""
     leans = _LEANING.match(question) or len(question.split()) <= FOLLOW_UP_WORDS
     return f"{turns[-1].question} {question}" if turns and leans else question
 

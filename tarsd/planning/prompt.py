@@ -5,32 +5,50 @@ Rules
 2. They stand with the question, not at the beginning: what was said before stays a prefix that engines keep evaluated.
 3. The conversation's summary comes before its recent turns; the oldest turns are dropped first when room is short.
 4. The question is always last, and whole.
+5. The profile (standing instructions and preferences) is in the system's message, before the summary: it changes
+   seldom, so engines keep it evaluated. What else is remembered stands with the question, dated and fenced as material.
+6. What is remembered takes at most a tenth of the context, the profile a twelfth; the newest and best stay.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from tarsd.calls import Message, Passage, Turn
+from tarsd.calls import Memory, Message, Passage, Turn
 from tarsd.planning.planner import CHARACTERS_PER_TOKEN
 from tarsd.planning.texts import texts
 
+_FENCE = re.compile(r"</?\s*(?:passages|remembered)\s*>", re.IGNORECASE)
+
 MAX_TURNS = 6
+MAX_PROFILE_CHARACTERS = 1200
+MAX_REMEMBERED_CHARACTERS = 1800
+MAX_MEMORY_CHARACTERS = 700  # of one: a summary is cut, its beginning says what it is about
 
 
 def build_messages(
     question: str,
     passages: Sequence[Passage],
     *,
+    memories: Sequence[Memory] = (),
     summary: str = "",
     turns: Sequence[Turn] = (),
     language: str = "en",
     context_tokens: int = 8192,
     max_tokens: int = 512,
 ) -> list[Message]:
-    """Return the messages for a chat model; they fit `context_tokens` less `max_tokens` by a careful estimate."""
-    system, asked = _system(summary, language), _asked(question, passages, language)
-    room = int((context_tokens - max_tokens) * CHARACTERS_PER_TOKEN) - len(system) - len(asked)
+    """Return the messages for a chat model; they fit `context_tokens` less `max_tokens` by a careful estimate.
+
+    `memories`: the profile and what is remembered of the question, told apart by their sort.
+    """
+    room = int((context_tokens - max_tokens) * CHARACTERS_PER_TOKEN)
+    profile = _lines([each for each in memories if each.sort != "fact"], min(MAX_PROFILE_CHARACTERS, room // 12))
+    system = _system(profile, summary, language)
+    remembered = remembered_lines(memories, min(MAX_REMEMBERED_CHARACTERS, room // 10))
+    asked = _asked(question, passages, remembered, language)
+    room -= len(system) + len(asked)
     messages = [Message("system", system)]
     for turn in _that_fit(turns[-MAX_TURNS:], room):
         messages += [Message("user", turn.question), Message("assistant", turn.answer)]
@@ -42,30 +60,66 @@ def place(passage: Passage, language: str) -> str:
     return f"{passage.file}, {texts(language).page} {passage.page}" if passage.page else passage.file
 
 
-def passages_answer(passages: Sequence[Passage], language: str) -> str:
-    """Return the answer of last resort: the passages themselves, marked as such."""
+def passages_answer(passages: Sequence[Passage], language: str, memories: Sequence[Memory] = ()) -> str:
+    """Return the answer of last resort: what is remembered and the passages themselves, marked as such."""
     words = texts(language)
+    remembered = remembered_lines(memories, MAX_REMEMBERED_CHARACTERS)
     if not passages:
-        return words.no_model_no_passages
+        return f"{words.no_model_remembered}\n\n{remembered}" if remembered else words.no_model_no_passages
     quoted = "\n\n".join(f"[{n}] {place(p, language)}:\n{p.text.strip()}" for n, p in enumerate(passages, 1))
-    return f"{words.no_model}\n\n{quoted}"
+    before = f"{words.no_model_remembered}\n\n{remembered}\n\n" if remembered else ""
+    return f"{before}{words.no_model}\n\n{quoted}"
 
 
-def _system(summary: str, language: str) -> str:
+def remembered_lines(memories: Sequence[Memory], most_characters: int) -> str:
+    """Return what is remembered beside the profile, a line each with its date, within so many characters."""
+    return _lines([each for each in memories if each.sort == "fact"], most_characters, dated=True)
+
+
+def _lines(memories: Sequence[Memory], most_characters: int, *, dated: bool = False) -> str:
+    lines: list[str] = []
+    for each in memories:
+        text = " ".join(f"{each.title}: {each.text}".split() if each.title else each.text.split())
+        if len(text) > MAX_MEMORY_CHARACTERS:
+            text = f"{text[:MAX_MEMORY_CHARACTERS]}…"
+        when = f" ({day_of(each.made_at)})" if dated and each.made_at else ""
+        line = f"- {text}{when}"
+        most_characters -= len(line) + 1
+        if most_characters < 0:
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def day_of(at: float) -> str:
+    """Return the day of a time in seconds since 1970, as people and models read it."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def _system(profile: str, summary: str, language: str) -> str:
     words = texts(language)
-    return f"{words.assistant}\n\n{words.earlier}\n{summary}" if summary else words.assistant
+    parts = [words.assistant]
+    if profile:
+        parts.append(f"{words.profile}\n{profile}")
+    if summary:
+        parts.append(f"{words.earlier}\n{summary}")
+    return "\n\n".join(parts)
 
 
-def _asked(question: str, passages: Sequence[Passage], language: str) -> str:
-    if not passages:
-        return question
-    numbered = "\n\n".join(f"[{n}] {place(p, language)}\n{p.text.strip()}" for n, p in enumerate(passages, 1))
-    return f"<passages>\n{_unfenced(numbered)}\n</passages>\n\n{texts(language).use_passages}\n\n{question}"
+def _asked(question: str, passages: Sequence[Passage], remembered: str, language: str) -> str:
+    words = texts(language)
+    parts: list[str] = []
+    if remembered:
+        parts += [f"<remembered>\n{_unfenced(remembered)}\n</remembered>", words.use_remembered]
+    if passages:
+        numbered = "\n\n".join(f"[{n}] {place(p, language)}\n{p.text.strip()}" for n, p in enumerate(passages, 1))
+        parts += [f"<passages>\n{_unfenced(numbered)}\n</passages>", words.use_passages]
+    return "\n\n".join((*parts, question))
 
 
 def _unfenced(text: str) -> str:
     """Take away what would close the fence from inside."""
-    return text.replace("</passages>", "").replace("<passages>", "")
+    return _FENCE.sub("", text)
 
 
 def _that_fit(turns: Sequence[Turn], room: int) -> list[Turn]:

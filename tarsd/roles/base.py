@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from tarsd.calls import Copies, Record, Who
+from tarsd.calls import Copies, Record
 from tarsd.config import Config
 from tarsd.dispatch import Dispatch
 from tarsd.gossip.member import Member
 from tarsd.identity import Identity
+from tarsd.memory.bodies import DiaryChange
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.store import Store
-from tarsd.names import Capability, ConversationId
+from tarsd.names import Capability
 from tarsd.rpc import Handler
 
 Attributes = Mapping[str, str | int | float | bool | list[str]]
@@ -69,7 +72,29 @@ class WorkerView(Protocol):
         """Its resident memory; 0 while it is away."""
 
 
-NightlyPart = Callable[[], Awaitable[JobResult]]
+class Night(Protocol):
+    """What a part of a nightly job is given; see `roles.nightly`."""
+
+    job: str
+    began: datetime  # local time; of the night's first beginning where it was cut off
+    is_asked_for: bool  # a person asked for it: it runs here, whoever the cluster's node is
+    cluster_key: str  # names the node that does the cluster's part
+
+    @property
+    def cursor(self) -> str:
+        """How far this part came, tonight or in an earlier night; "" at first."""
+
+    async def step(self, cursor: str, said: str = "") -> None:
+        """Note how far this part is, then let people's questions go first; to be awaited between small steps."""
+
+    async def intend(self, changes: Sequence[DiaryChange]) -> None:
+        """Write into the diary what is about to be changed, so that it can be undone whatever happens next."""
+
+    async def did(self) -> None:
+        """Write into the diary which records came of it."""
+
+
+NightlyPart = Callable[[Night], Awaitable[JobResult]]
 
 
 class Role:
@@ -107,9 +132,12 @@ class Role:
         """Return the role's parts of the nightly jobs (`planning.nightly.JOBS`)."""
         return {}
 
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation, as `calls.DropConversationRequest` says; return whether anything of it was here."""
-        return False
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """Let go of what was forgotten, as far as the role holds it outside the records; again is allowed.
+
+        Returns when it is gone, RAM and files alike, within a few seconds; with a `problem` it is asked again.
+        """
+        return LetGo()
 
     def load(self) -> RoleLoad:
         """Return how busy the role is."""

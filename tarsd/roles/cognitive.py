@@ -23,15 +23,15 @@ from tarsd.calls import (
     Message,
     SummarizeItem,
     SummarizeRequest,
-    Who,
 )
 from tarsd.dispatch.newest import Newest
 from tarsd.engines.chain import EngineChain
 from tarsd.engines.residency import Residency
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
 from tarsd.memory.extractive import summarize as extract
+from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.models.speeds import SpeedBook
-from tarsd.names import Capability, ConversationId
+from tarsd.names import Capability
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
 from tarsd.roles.base import Attributes, Role, RoleLoad, Services, WorkerView
@@ -159,9 +159,9 @@ class Cognitive(Role):
         of_late = of_late or (speed.tokens_per_s if speed is not None else 0.0)
         return RoleLoad(queued, running, of_late, self._residency.slots)
 
-    def drop_conversation(self, conversation: ConversationId, who: Who | None) -> bool:
-        """See `Role`."""
-        return self._folding.drop(conversation, who)
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """See `Role`: what the conversations tell of it, those too that are being folded now."""
+        return LetGo(conversations=self._folding.let_go(forgotten))
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:

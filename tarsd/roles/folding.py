@@ -6,7 +6,7 @@ Rules
    than `MAX_WAITING_FOLDS` wait, those at hand are extracted: memory falls behind for seconds, not for minutes.
 3. An answer that was resumed may be told by two hosts; the exchange counts once.
 4. Who took over a conversation, or lost it, goes on from what the host still knows, else from what was written down.
-5. What is dropped while its exchanges wait to be folded stays dropped: they were told before.
+5. What is forgotten while exchanges wait to be folded stays forgotten: they were told before.
 6. Conversations that have ended are handed to `written`; that never holds up a question.
 """
 
@@ -32,6 +32,8 @@ from tarsd.calls import (
 from tarsd.errors import TarsdError
 from tarsd.memory import summaries
 from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
+from tarsd.memory.forgetting import Forgotten, is_conversation_in
+from tarsd.memory.lately import Cleaner, LatelyForgotten
 from tarsd.names import Capability, ConversationId, NodeId, TraceId
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -56,9 +58,10 @@ class Folding:
         self._summarize = summarize
         self._synthesis = Synthesis(services)
         self._conversations = Conversations(limit, on_ended=self._ended)
+        self._lately = LatelyForgotten()
         self._folding = asyncio.Lock()
         self._waiting = 0
-        self._dropped: set[tuple[str | None, ConversationId]] = set()
+        self._dropped: set[str] = set()
         self._writing: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -87,12 +90,20 @@ class Folding:
             if is_worth(kept):
                 await self._write(conversation, kept)
 
-    def drop(self, conversation: ConversationId, who: Who | None) -> bool:
-        """Forget a conversation here (rule 5); say whether it was here."""
-        person = None if who is None or who.sees_all else who.person
+    def let_go(self, forgotten: Forgotten) -> int:
+        """Let go of what the conversations tell of it (rule 5); return how many were dropped or lost a sentence."""
         if self._waiting or self._folding.locked():
-            self._dropped.add((person, conversation))
-        return self._conversations.forget(conversation, person)
+            self._dropped |= set(forgotten.graves)
+        cleaner, changed = Cleaner(forgotten), 0
+        self._lately.add(cleaner.facts)
+        for conversation, kept in self._conversations.list():
+            cleaned = cleaner.clean(conversation, kept)
+            if cleaned is None:
+                changed += self._conversations.forget(conversation, kept.person)
+            elif cleaned is not kept:
+                self._conversations.rewrite(conversation, cleaned)
+                changed += 1
+        return changed
 
     async def write_ended(self) -> None:
         """Write down those that have ended or grew long."""
@@ -123,24 +134,23 @@ class Folding:
         if self._waiting <= MAX_WAITING_FOLDS:
             made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
             written = made.text if made.method == "model" else ""
-        summary = summaries.fold(exchange, written)
-        if self._was_dropped(request):
+        # in a thread: of a very long exchange it takes a second, and the loop has calls to answer
+        summary = self._lately.without(await asyncio.to_thread(summaries.fold, exchange, written))
+        if is_conversation_in(self._dropped, request.conversation, request.person):
             return RecallItem()
         kept = self._conversations.remember(
             request,
             summary,
             language=detect_language(request.question),
-            title=summaries.title_of(request.question),
+            title=self._lately.without(summaries.title_of(request.question)),
         )
         return state_of(kept)
-
-    def _was_dropped(self, request: RememberRequest) -> bool:
-        return bool(self._dropped & {(None, request.conversation), (request.person, request.conversation)})
 
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""
         if seed is not None and seed.person == person:
-            self._conversations.seed(conversation, seed)
+            clean = self._lately.clean(seed)
+            self._conversations.seed(conversation, clean)
         if self._conversations.get(conversation, person) is None:
             written = await self._synthesis.read(conversation, person)
             if written is not None:
@@ -197,7 +207,8 @@ class Folding:
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:
-            if await self._synthesis.write(conversation, kept):
+            kept = self._lately.clean(kept)  # it may have been taken before something was forgotten
+            if kept.summary and await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:
             log.warning("a conversation's summary was not written down: %s", error)

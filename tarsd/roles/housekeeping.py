@@ -1,23 +1,28 @@
-"""A node's own part in the nightly jobs, whatever its roles: its database, its log files, its health.
+"""A node's own part in the nightly jobs, whatever its roles: its database and its files. Its health is `roles.health`.
 
 Rules
-1. `health_check` reports what a person must mend (`ok` False) and repairs nothing that it cannot repair for sure.
-2. Only files that tarsd itself made are removed.
+1. Only files that tarsd itself made are removed: rotated logs, uploads that were cut off, databases that were set aside
+   as damaged, backups beyond those that are kept, entries of the diary.
+2. The newest backup is never removed, however old it is.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 
-from tarsd.roles.base import JobResult, NightlyPart, Services
+from tarsd.roles import health
+from tarsd.roles.base import JobResult, Night, NightlyPart, Services
 
 DAY_S = 86_400
-FREE_DISK_BYTES = 1 << 30  # below it a night's work or a large document may not fit
-CERTIFICATE_DAYS = 7  # below the ten days at which nodes renew by themselves: less means that they could not
+CUT_OFF_UPLOAD_S = DAY_S  # no upload takes a day
+DAMAGED_DAYS = 90  # time enough to look for what is in it; records come back from peers long before
+KEPT_BACKUPS = 14
+DIARY_DAYS = 400
+MAX_FORGOTTEN = 50  # entries of the diary a night: each costs a commit on every node
 
 
 def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mapping[str, NightlyPart]:
@@ -25,11 +30,11 @@ def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mappin
     return {
         "compact_memory": partial(_compact, services),
         "cleanup_logs": partial(_cleanup, services),
-        "health_check": partial(_check, services, certificate_end),
+        "health_check": partial(health.check, services, certificate_end),
     }
 
 
-async def _compact(services: Services) -> JobResult:
+async def _compact(services: Services, night: Night) -> JobResult:
     path = services.config.node.data_dir / "memory.db"
     before = path.stat().st_size if path.exists() else 0
     await services.store.optimize()
@@ -37,23 +42,36 @@ async def _compact(services: Services) -> JobResult:
     return JobResult(int(freed > 0), f"database compacted, {max(freed, 0)} bytes freed")
 
 
-async def _cleanup(services: Services) -> JobResult:
-    folder = services.config.node.data_dir / "logs"
-    limit = time.time() - services.config.monitoring.log_keep_days * DAY_S
-    old = [path for path in folder.glob("tarsd.log.*") if path.stat().st_mtime < limit]
+async def _cleanup(services: Services, night: Night) -> JobResult:
+    folder, now = services.config.node.data_dir, time.time()
+    keep_days = services.config.monitoring.log_keep_days
+    removed = {
+        "log files": _remove_old((folder / "logs").glob("tarsd.log.*"), now - keep_days * DAY_S),
+        "cut off uploads": _remove_old((folder / "spool").glob("*.part"), now - CUT_OFF_UPLOAD_S),
+        "damaged databases": _remove_old(folder.glob("*.db.corrupt-*"), now - DAMAGED_DAYS * DAY_S),
+        "backups": _remove_old(_surplus(folder / "backups"), now),
+        "entries of the diary": await _forget_old_nights(services, night, now),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in removed.items() if count)
+    return JobResult(sum(removed.values()), f"removed: {told}" if told else "nothing old to remove")
+
+
+def _remove_old(paths: Iterable[Path], before: float) -> int:
+    old = [path for path in paths if path.is_file() and path.stat().st_mtime < before]
     for path in old:
         path.unlink(missing_ok=True)
-    return JobResult(len(old), f"{len(old)} old log files removed")
+    return len(old)
 
 
-async def _check(services: Services, certificate_end: Callable[[], datetime]) -> JobResult:
-    problems = await services.store.integrity_check()
-    free = shutil.disk_usage(services.config.node.data_dir).free
-    if free < FREE_DISK_BYTES:
-        problems.append(f"only {free >> 20} MiB of disk are free")
-    days = (certificate_end() - datetime.now(UTC)).days
-    if days < CERTIFICATE_DAYS:
-        problems.append(f"this node's certificate ends in {days} days")
-    if problems:
-        return JobResult(0, "; ".join(problems), ok=False)
-    return JobResult(0, f"database sound, {free >> 30} GiB free, certificate good for {days} days")
+def _surplus(folder: Path) -> list[Path]:
+    """Return the backups beyond those that are kept, by their age (rule 2)."""
+    newest_first = sorted(folder.glob("*.tarsd-backup"), key=lambda path: -path.stat().st_mtime)
+    return newest_first[KEPT_BACKUPS:]
+
+
+async def _forget_old_nights(services: Services, night: Night, now: float) -> int:
+    keys = await services.store.old_diary(now - DIARY_DAYS * DAY_S, MAX_FORGOTTEN)
+    for key in keys:
+        await services.store.forget(key)
+        await night.step(night.cursor, "old nights are forgotten")
+    return len(keys)

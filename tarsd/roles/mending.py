@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from tarsd import calls
@@ -23,6 +24,7 @@ from tarsd.roles.base import Services
 log = logging.getLogger(__name__)
 
 MAX_LOOKED_AT = 1000
+MAX_NOTES = 3
 
 
 class Mender:
@@ -36,6 +38,7 @@ class Mender:
         self._looked_at: dict[tuple[NodeId, str], bytes] = {}  # our seal at the time
         self._task: asyncio.Task[None] | None = None
         self.moved_records = 0
+        self.notes: deque[str] = deque(maxlen=MAX_NOTES)  # since the start, for people
 
     def start(self) -> None:
         """Begin; needs the running loop."""
@@ -89,11 +92,17 @@ class Mender:
             return  # it only has less than we have
         if moved := await store.give_way(origin, common, theirs.sha):
             self.moved_records += moved
-            log.warning("%s has two branches after record %d; %d records have another name now", origin, common, moved)
+            self._note(f"{origin} has two branches after record {common}; {moved} records have another name now")
             self._moved(node)
         elif await store.seal_of(origin, parted) != theirs.sha:
-            log.warning("%s has two branches after record %d; ours keeps the name", origin, common)
+            self._note(f"{origin} has two branches after record {common}; ours keeps the name")
             self._stayed(node)
+
+    def _note(self, what: str) -> None:
+        text = f"{what}: a cloned or restored node"
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)
 
     async def _their(self, node: NodeId, origin: str, seq: int) -> Record | None:
         request = RecordsRequest({origin: seq - 1}, limit=1, only=origin)

@@ -2,18 +2,30 @@
 
 Rules
 1. A search that fails costs the passages of that search, and the answer says so; it never fails the question.
-2. Searches and the summary are asked for at the same time.
+2. Searches, the summary and what is remembered are asked for at the same time.
+3. What is remembered is asked for on every route: "what is my wifi password?" needs no documents. A temporary chat uses
+   nothing of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Mapping
 
 from tarsd import calls, routing
-from tarsd.calls import Hit, PrepareItem, PrepareRequest, RecallRequest, SearchRequest
-from tarsd.errors import TarsdError
+from tarsd.calls import (
+    Hit,
+    Memory,
+    PrepareItem,
+    PrepareRequest,
+    RecallRequest,
+    SearchMemoriesRequest,
+    SearchRequest,
+)
+from tarsd.errors import StorageError, TarsdError
+from tarsd.memory.recalling import recall
 from tarsd.names import Capability
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
@@ -51,13 +63,16 @@ class Orchestrator(Role):
             max_tokens=request.max_tokens,
         )
         summary_task = asyncio.create_task(self._summary(request, context))
+        recall_task = asyncio.create_task(self._recall(request, language, context))
         found = await asyncio.gather(*(self._search(query, language, request, context) for query in steps.queries))
         summary, no_summary = await summary_task
+        memories = await recall_task
         chosen = planner.choose([hits for hits, _ in found], steps)
         problems = dict.fromkeys([*(problem for _, problem in found), no_summary])
         messages = prompt.build_messages(
             request.question,
             chosen,
+            memories=memories,
             summary=summary,
             turns=request.turns,
             language=language,
@@ -71,6 +86,7 @@ class Orchestrator(Role):
             language,
             decision.reasons,
             degraded="; ".join(problem for problem in problems if problem),
+            memories=memories,
         )
 
     async def _search(
@@ -84,6 +100,36 @@ class Orchestrator(Role):
         if found.degraded:
             log.info("%s: %s", context.headers.trace, found.degraded)
         return found.hits, texts(language).keywords_only if found.degraded else ""
+
+    async def _recall(self, request: PrepareRequest, language: str, context: CallContext) -> list[Memory]:
+        """Return the profile and what is remembered of the question; a failed search by meaning leaves the keywords."""
+        if request.temporary:
+            return []
+
+        async def by_meaning(query: str, limit: int, language: str) -> list[tuple[str, float]]:
+            asked = SearchMemoriesRequest(query, limit, language)
+            try:
+                found = await self._services.dispatch.one(calls.SEARCH_MEMORIES, asked, within=context.headers)
+            except TarsdError as error:
+                log.debug("%s: memories are searched by keywords only: %s", context.headers.trace, error)
+                return []
+            return [] if found.degraded else found.found  # keywords are asked beside it anyway
+
+        query = planner.with_what_came_before(request.question, request.turns)
+        try:
+            found = await recall(
+                self._services.store,
+                request.who,
+                request.project,
+                query,
+                language,
+                now=time.time(),
+                search=by_meaning,
+            )
+        except StorageError as error:
+            log.warning("%s: nothing could be remembered: %s", context.headers.trace, error)
+            return []
+        return [*found.profile, *found.relevant]
 
     async def _summary(self, request: PrepareRequest, context: CallContext) -> tuple[str, str]:
         """Return the conversation's summary and what went wrong, "" where nothing did."""

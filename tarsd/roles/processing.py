@@ -21,33 +21,29 @@ from tarsd import calls
 from tarsd.calls import (
     EmbedItem,
     EmbedRequest,
-    Hit,
     IngestItem,
     IngestRequest,
     JobsRequest,
-    SearchItem,
-    SearchRequest,
 )
 from tarsd.documents.chunk import Chunk
 from tarsd.documents.document import ParsedDocument
 from tarsd.documents.jobs import IngestJobs
 from tarsd.engines.sentence_transformers import EmbeddingEngine
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
-from tarsd.memory import fusion
 from tarsd.memory.bodies import DOCUMENT, PASSAGE, DocumentBody, PassageBody
-from tarsd.memory.cache import QueryCache
+from tarsd.memory.forgetting import Forgotten, LetGo, documents_of
+from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import Capability, RecordId
-from tarsd.planning.language import detect_language
-from tarsd.roles.base import Attributes, JobResult, NightlyPart, Role, Services, WorkerView
+from tarsd.roles.base import Attributes, JobResult, Night, NightlyPart, Role, Services, WorkerView
 from tarsd.roles.embedding import Embedding
+from tarsd.roles.searching import Searching
+from tarsd.roles.serving import Serving
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
 
-MAX_SEARCH_LIMIT = 100
-CANDIDATES = 4  # times the limit: what each way of searching brings to the fusion
-QUERY_EMBED_S = 3.0
+LET_GO_S = 3.0  # for the index to take out what was forgotten and save its file
 
 
 class Processing(Role):
@@ -59,11 +55,15 @@ class Processing(Role):
         config, store = services.config, services.store
         self._services = services
         self._store = store
-        self._engine = EmbeddingEngine(config.processing)
-        self._index = VectorIndex(store, config.node.data_dir / "vectors")
-        self._embedding = Embedding(store, self._engine, self._index, services.before_load)
-        self._cache: QueryCache[SearchItem] = QueryCache()
-        self._unsubscribe: Callable[[], None] = lambda: None
+        self._serving = Serving(
+            store,
+            lambda folder: EmbeddingEngine(msgspec.structs.replace(config.processing, embedding_model=folder)),
+            lambda: VectorIndex(store, config.node.data_dir / "vectors"),
+            config.processing.embedding_model,
+        )
+        self._engine = self._serving.chosen.engine
+        self._embedding = Embedding(store, self._serving, services.before_load)
+        self._searching = Searching(store, self._serving)
         self._jobs = IngestJobs(config.node.data_dir, config.documents, known=store.has_document, store=self._keep)
 
     def handlers(self) -> Mapping[Capability, Handler]:
@@ -72,24 +72,25 @@ class Processing(Role):
             calls.INGEST.name: self._ingest,
             calls.JOBS.name: self._follow_jobs,
             calls.EMBED.name: self._embed,
-            calls.SEARCH.name: self._search,
+            calls.SEARCH.name: self._searching.passages,
+            calls.SEARCH_MEMORIES.name: self._searching.memories,
         }
 
     def adverts(self) -> Mapping[Capability, Attributes]:
         """See `Role`."""
-        kept: dict[Capability, Attributes] = {calls.INGEST.name: {}, calls.JOBS.name: {}, calls.SEARCH.name: {}}
+        kept: dict[Capability, Attributes] = {calls.INGEST.name: {}, calls.JOBS.name: {}, **self._searching.adverts()}
         info = self._engine.info()
         return kept if info is None else kept | {calls.EMBED.name: {"model": info.model}}
 
     async def start(self) -> None:
         """See `Role`; the model loads in the background."""
-        self._unsubscribe = self._store.subscribe(lambda change: self._cache.clear())
+        self._searching.start()
         await self._jobs.start()
         await self._embedding.start()
 
     async def stop(self) -> None:
         """See `Role`."""
-        self._unsubscribe()
+        self._searching.stop()
         await self._jobs.stop()
         await self._embedding.stop()
 
@@ -105,19 +106,32 @@ class Processing(Role):
             "ready": info is not None,
             "model": info.model if info else "",
             "waiting_documents": self._jobs.waiting(),
-            "cache": {"hits": self._cache.hits, "misses": self._cache.misses},
+            "cache": self._searching.status(),
             "problem": self._embedding.problem,
-            "index": msgspec.to_builtins(self._index.status()),
+            "index": msgspec.to_builtins(self._serving.pairs()[-1].index.status()),
+            "serving_model": self._serving.model(),
+            "re_embedding": self._serving.progress(),
         }
 
     def workers(self) -> Mapping[str, WorkerView]:
         """See `Role`."""
-        found = {"sentence_transformers": self._engine.worker, "vectors": self._index.worker}
+        found: dict[str, WorkerView | None] = {}
+        for pair, note in zip(self._serving.pairs(), ("", "_old"), strict=False):
+            found |= {f"sentence_transformers{note}": pair.engine.worker, f"vectors{note}": pair.index.worker}
         return {name: worker for name, worker in found.items() if worker is not None}
 
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""
         return {"rebuild_embeddings": self._rebuild, "health_check": self._check_index}
+
+    async def let_go(self, forgotten: Forgotten) -> LetGo:
+        """See `Role`: cached answers, a document that waits to be read, the vectors' files."""
+        cached = self._searching.take_cached_gone()
+        for sha256 in documents_of(forgotten):
+            await self._jobs.forget(sha256)
+        await self._serving.let_go(LET_GO_S)
+        await asyncio.to_thread(delete_files, self._services.config.node.data_dir / "vectors", self._serving.holds)
+        return LetGo(cached=cached)
 
     async def _ingest(self, request: IngestRequest, context: CallContext) -> AsyncGenerator[IngestItem, None]:
         if context.upload is None:
@@ -142,56 +156,6 @@ class Processing(Role):
 
     async def _embed(self, request: EmbedRequest, context: CallContext) -> AsyncGenerator[EmbedItem, None]:
         yield await self._engine.embed(request.texts, request.purpose, context.headers.deadline_s)
-
-    async def _search(self, request: SearchRequest, context: CallContext) -> AsyncGenerator[SearchItem, None]:
-        if not request.query.strip():
-            raise InvalidInput("query: empty")
-        if not 0 < request.limit <= MAX_SEARCH_LIMIT:
-            raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_SEARCH_LIMIT}")
-        language = request.language or detect_language(request.query)
-        info = self._engine.info()
-        key = (request.query, request.limit, language, info.model if info else "")
-        if (kept := self._cache.get(key)) is not None:
-            yield kept
-            return
-        generation = self._cache.generation
-        found = await self._find(request.query, request.limit, language, context.headers.deadline_s)
-        if not found.degraded and not request.temporary:
-            self._cache.put(key, found, generation)
-        yield found
-
-    async def _find(self, query: str, limit: int, language: str, deadline_s: float) -> SearchItem:
-        wanted = limit * CANDIDATES
-        keywords = asyncio.create_task(self._store.keyword_search(query, wanted, language))
-        near, degraded = await self._near(query, wanted, deadline_s)
-        return SearchItem(await self._fused(await keywords, near, language, limit), degraded)
-
-    async def _near(self, query: str, limit: int, deadline_s: float) -> tuple[list[tuple[RecordId, float]], str]:
-        try:
-            item = await self._engine.embed([query], "query", min(deadline_s, QUERY_EMBED_S))
-            return await self._index.search(item.vectors[0], limit), ""
-        except (Unavailable, DeadlineExceeded) as error:
-            return [], f"vectors: {error}"
-
-    async def _fused(
-        self,
-        keywords: list[tuple[RecordId, float]],
-        near: list[tuple[RecordId, float]],
-        language: str,
-        limit: int,
-    ) -> list[Hit]:
-        ids = list(dict.fromkeys([record for record, _ in [*keywords, *near]]))
-        passages = {RecordId(p.id): p for p in await self._store.passages(ids)}
-        info = self._engine.info()
-        fused = fusion.fuse(
-            [record for record, _ in keywords],
-            [record for record, _ in near],
-            question=language,
-            languages={record: passage.language for record, passage in passages.items()},
-            model=fusion.languages_of(info.model if info else ""),
-        )
-        hits = [Hit(passages[f.id], f.score, f.found_by) for f in fused if f.id in passages]
-        return hits[:limit]
 
     async def _keep(self, document: ParsedDocument, chunks: list[Chunk], progress: Callable[[int, int], None]) -> None:
         """Write a document's records, then embed them; without an engine the embedding comes later."""
@@ -218,24 +182,25 @@ class Processing(Role):
         except (Unavailable, DeadlineExceeded) as error:
             log.info("%d passages are embedded later: %s", len(records), error)
 
-    async def _rebuild(self) -> JobResult:
+    async def _rebuild(self, night: Night) -> JobResult:
         info = self._engine.info()
         if info is None:
             return JobResult(0, "the embedding model is not loaded", ok=False)
-        counts = await self._store.counts()
-        stale = [model for model in counts["vectors"] if model != info.model]
-        missing = await self._embedding.missing()
+        await night.step(night.cursor, "embeds what has no vectors")
+        missing = await self._embedding.missing(everywhere=True)
+        if progress := self._serving.progress():
+            return JobResult(missing, f"{missing} texts embedded; {progress}: the old model serves on", ok=False)
+        stale = [model for model in await self._store.models() if model != info.model]
         for model in stale:
             await self._store.forget_model(model)
-        return JobResult(missing + len(stale), f"{missing} passages embedded, {len(stale)} stale models dropped")
+        return JobResult(missing + len(stale), f"{missing} texts embedded, {len(stale)} stale models dropped")
 
-    async def _check_index(self) -> JobResult:
-        """Compare the index with the records, and fill it anew where they differ."""
-        status, info = self._index.status(), self._engine.info()
-        if info is None or not status.ready:
+    async def _check_index(self, night: Night) -> JobResult:
+        """Compare the index with the records, ids and vectors, and mend it where they differ."""
+        index = self._serving.pairs()[-1].index
+        status = index.status()
+        if not status.ready:
             return JobResult(0, f"vector index: {status.reason or self._embedding.problem}", ok=False)
-        wanted = len(await self._store.vector_ids(info.model))
-        if status.vectors == wanted:
-            return JobResult(0, f"vector index sound ({wanted} vectors)")
-        await self._index.rebuild()
-        return JobResult(1, f"vector index held {status.vectors} of {wanted} vectors: rebuilt")
+        if wrong := await index.mend():
+            return JobResult(wrong, f"vector index: {wrong} vectors were missing, wrong or too many: mended")
+        return JobResult(0, f"vector index sound ({index.status().vectors} vectors)")

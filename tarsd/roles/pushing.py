@@ -1,7 +1,8 @@
 """Gives this node's new records to the others the moment they are on disk.
 
 Rules
-1. Each node that keeps records has a lane of its own: a slow one holds up nobody else.
+1. Each node that keeps records has a lane of its own: a slow one holds up nobody else. All get all records: a
+   household has a handful of nodes, and each of them must be able to go on alone.
 2. What is committed while a push is under way goes with the next one: at most `MAX_RECORDS`, `MAX_BATCH_BYTES`.
 3. A push goes on from what the other said last that it has. Where it lacks more than `FAR_RECORDS`, or cannot take
    what it was given, it is left to its own pulls, which bring the records of all origins.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tarsd import calls
 from tarsd.calls import PushRequest, Record
@@ -41,9 +42,12 @@ _FIELDS_BYTES = 1000  # of a record beside its body, at most
 class Pusher:
     """Pushes from `start` to `stop`."""
 
-    def __init__(self, services: Services, holders: Holders) -> None:
+    def __init__(
+        self, services: Services, holders: Holders, ahead: Callable[[NodeId], None] = lambda node: None
+    ) -> None:
         self.services = services
         self.holders = holders
+        self.ahead = ahead  # told of a node that has more than we have, as a greeting showed
         self.pushed = 0
         self._lanes: dict[NodeId, Lane] = {}
         self._tail: deque[Record] = deque()
@@ -164,4 +168,6 @@ class Lane:
             self._greets = self._greets or not records
             raise
         self._pusher.pushed += len(records)
-        await self._pusher.holders.heard(self._node, item.heads)
+        agreement = await self._pusher.holders.heard(self._node, item.heads)
+        if agreement.ahead and not records:
+            self._pusher.ahead(self._node)

@@ -42,7 +42,7 @@ class Replicator:
             parted=lambda node, origins: self.mender.suspect(node, origins),
             brought=lambda node: self.pusher.greet(node),
         )
-        self.pusher = Pusher(services, self.holders)
+        self.pusher = Pusher(services, self.holders, ahead=self.puller.ask)
         self.mender = Mender(services, moved=self.puller.ask, stayed=self.pusher.greet)
         self._serving = 0
 
@@ -72,6 +72,10 @@ class Replicator:
         """Return which of the tasks ended, which none may."""
         ended = {"pull": self.puller.ended, "push": self.pusher.ended, "fork": self.mender.ended}
         return [f"records: the {name} task ended" for name, has_ended in ended.items() if has_ended]
+
+    def note(self) -> str:
+        """Return what a person should look at, though the node is well."""
+        return "; ".join(self.mender.notes)
 
     def status(self) -> dict[str, Any]:
         """Return how it goes, as plain data."""

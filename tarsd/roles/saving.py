@@ -4,7 +4,8 @@ Rules
 1. Saves run one at a time on a node, so that two that say the same do not both find nothing.
 2. A new memory and those whose place it takes are one write: there is never none, and never both, of them.
 3. What a person may not see cannot be changed, and is said not to exist.
-4. A memory can be given only to a project that the person belongs to.
+4. Where automatic memory is switched off, nothing is written that nobody asked for, whichever node learned it.
+5. A memory can be given only to a project that the person belongs to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tarsd.calls import (
     SaveRequest,
     Who,
 )
-from tarsd.errors import InvalidInput, NotFound
+from tarsd.errors import InvalidInput, NotAllowed, NotFound
 from tarsd.memory import bodies, remembering
 from tarsd.memory.access import is_member
 from tarsd.memory.bodies import MEMORY, PROJECT, SUMMARY, MemoryBody, ProjectBody, SummaryBody
@@ -47,10 +48,13 @@ class Saving:
         self._store: Store = services.store
         self._confirm = services.confirm
         self._clock = clock
+        self._learns = services.config.memory.automatic
         self._order = asyncio.Lock()
 
     async def save(self, request: SaveRequest, context: CallContext) -> AsyncGenerator[SaveItem, None]:
         """Serve `save`."""
+        if request.made_by == "automatic" and not self._learns:
+            raise NotAllowed("nothing is learned here without being asked to ([memory] automatic)")
         await self._check_place(request)
         language = request.language or detect_language(request.text)
         async with self._order:

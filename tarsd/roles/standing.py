@@ -13,6 +13,7 @@ from pathlib import Path
 from tarsd.calls import CopyStanding, MemoryStatusItem
 from tarsd.gossip.member import Member, State
 from tarsd.memory.hlc import DRIFT_MS
+from tarsd.memory.log import is_branch
 from tarsd.names import Zone
 from tarsd.roles.base import Services
 from tarsd.roles.replicating import Replicator
@@ -46,6 +47,7 @@ async def standing(services: Services, replicator: Replicator) -> MemoryStatusIt
             origin: round(at - now, 1) for origin, at in (await store.newest_at()).items() if at - now > DRIFT_MS / 1000
         },
         syncing=dict(replicator.puller.progress),
+        branches=sorted(filter(is_branch, mine)),
     )
 
 

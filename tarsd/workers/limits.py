@@ -47,7 +47,7 @@ def die_with_parent(parent_pid: int) -> None:
 def apply(limits: WorkerLimits) -> None:
     """Bind this process, and all it will start, to `limits`; raises `WorkerLost` where the system refuses one."""
     try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        leave_no_core()
         _lower(resource.RLIMIT_NOFILE, limits.files)
         if limits.memory_mib:
             _lower(resource.RLIMIT_DATA, limits.memory_mib * MIB)
@@ -57,6 +57,11 @@ def apply(limits: WorkerLimits) -> None:
             seccomp.refuse_network()
     except (OSError, ValueError) as error:
         raise WorkerLost(f"the worker's limits could not be set: {error}") from error
+
+
+def leave_no_core() -> None:
+    """Have the system write no core dump of this process nor of those it starts: it would hold people's text."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _lower(what: int, bound: int) -> None:

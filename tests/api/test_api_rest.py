@@ -131,6 +131,26 @@ async def test_a_silent_stream_carries_empty_lines(serve, client, monkeypatch):
         assert await response.content.readline() == b"\n"
 
 
+@pytest.mark.parametrize(("query", "preview"), [("", False), ("?preview=1", True)])
+async def test_a_document_is_forgotten_with_a_receipt(serve, client, query, preview):
+    sha256 = "a" * 64
+    receipt = calls.ForgetItem("r1", [f"document/{sha256}"], [calls.Removed("pc1", "done", 3)], 1.0, True)
+    served = await serve(replies={"forget": [receipt]})
+    async with client.delete(f"{served.url}/api/documents/{sha256}{query}") as response:
+        assert response.status == 200
+        assert (await response.json())["nodes"][0]["records"] == 3
+    name, request, _ = served.dispatch.calls[0]
+    assert (name, request) == ("forget", calls.ForgetRequest(calls.Who(), f"document/{sha256}", preview=preview))
+
+
+@pytest.mark.parametrize("name", ["x", "A" * 64, "a" * 63])
+async def test_a_document_to_forget_is_named_by_its_digest(serve, client, name):
+    served = await serve(replies={})
+    async with client.delete(f"{served.url}/api/documents/{name}") as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["field"] == "sha256"
+
+
 async def test_jobs_are_listed_or_followed(serve, client):
     served = await serve(replies={"jobs": scripted.INGEST})
     async with client.get(served.url + "/api/jobs?limit=3") as response:

@@ -8,7 +8,7 @@ import pytest
 
 from tarsd import calls
 from tarsd.calls import CopyStanding, MemoryStatusItem
-from tarsd.cli.memory_words import ENGLISH, SPANISH
+from tarsd.cli.memory_status_words import ENGLISH, SPANISH
 from tarsd.gossip.member import State
 from tarsd.names import NodeId, NodeName
 from tests.test_routing import member
@@ -46,6 +46,7 @@ WORRIED = MemoryStatusItem(
         "refused": ["1 from x.1, first 3: a fork\x1b[2J"],
         "clock_ahead_s": {"x.1": 240.0},
         "syncing": {"pc3": {"records": 50, "of": 200}},
+        "branches": ["x.1~ab"],
     }
 )
 
@@ -74,6 +75,7 @@ async def test_what_is_not_safe_is_told_with_its_age(served_with, tarsd):
     assert "all but 12 records, the oldest 2 h old" in ended.out
     assert "pc1: 12 records have one copy only" in ended.out
     assert "the clock of x.1 is 4 min ahead" in ended.out
+    assert ended.out.count(ENGLISH.branch.format(origin="x.1~ab")) == 1
     assert "50 of 200 (25 %)" in ended.out
     assert "a fork[2J" in ended.out
     assert "\x1b" not in ended.out

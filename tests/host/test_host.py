@@ -9,13 +9,15 @@ import msgspec
 import pytest
 
 from tarsd import calls
-from tarsd.calls import ChatItem, Message, Passage, PrepareItem, RememberItem, Turn, Usage
+from tarsd.calls import ChatItem, Message, Passage, PrepareItem, RememberItem, Turn, Usage, Who
 from tarsd.dispatch import Dispatch
 from tarsd.errors import Overloaded, PeerLost, StorageError
 from tarsd.gossip.member import Load, Member
 from tarsd.host import events
 from tarsd.host.events import MAX_QUESTION_CHARACTERS, Event, Question
 from tarsd.host.host import Host
+from tarsd.memory.bodies import MemoryBody
+from tarsd.memory.recollections import Kept
 from tarsd.names import ConversationId, NodeId, RecordId, Route
 from tests.dispatch.test_dispatch import ScriptedMembership
 from tests.dispatch.test_hedging import Never
@@ -83,12 +85,24 @@ class ScriptedPeers:
 class ScriptedRecords:
     def __init__(self, *passages: Passage) -> None:
         self._passages = passages
+        self.kept: list[Kept] = []
 
     async def document_count(self) -> int:
         return len(self._passages)
 
     async def keyword_search(self, query: str, limit: int, language: str = "") -> Sequence[tuple[RecordId, float]]:
         return [(RecordId(p.id), 1.0) for p in self._passages]
+
+    async def profile(self, who: Who, project: str = "", *, now: float = 0.0) -> list[Kept]:
+        return [each for each in self.kept if isinstance(each.body, MemoryBody) and each.body.sort != "fact"]
+
+    async def get_many(self, keys: Sequence[str], who: Who) -> list[Kept]:
+        return [each for each in self.kept if each.key in keys]
+
+    async def search_memories_by_keywords(
+        self, query: str, limit: int, language: str, who: Who
+    ) -> list[tuple[str, float]]:
+        return [(each.key, 1.0) for each in self.kept]
 
     async def passages(self, ids: Sequence[RecordId]) -> Sequence[Passage]:
         return [p for p in self._passages if p.id in ids]
@@ -317,3 +331,39 @@ async def test_an_answer_may_be_as_long_as_all_who_may_answer_allow() -> None:
     await ask(host, max_tokens=30)
     assert [asked.max_tokens for _, capability, asked in peers.asked if capability == "chat"] == [1500, 30]
     assert [asked.max_tokens for _, capability, asked in peers.asked if capability == "prepare"] == [1500, 30]
+
+
+def remembering(host: Host, *bodies: MemoryBody) -> None:
+    host._records.kept = [Kept(f"memory/{body.id}", body) for body in bodies]  # type: ignore[attr-defined]
+
+
+async def test_alone_the_host_uses_what_its_own_copy_remembers() -> None:
+    host, _ = build({})
+    remembering(
+        host,
+        MemoryBody("key", "La llave está bajo la maceta", language="es", made_at=86400.0),
+        MemoryBody("wish", "Llámame Ana", sort="instruction"),
+    )
+    seen = await ask(host, "¿Dónde está la llave?")
+    shown = [event for event in seen if isinstance(event, events.MemoriesEvent)]
+    assert [(each.key, each.text, each.when, each.sort) for each in shown[0].memories] == [
+        ("memory/wish", "Llámame Ana", 0.0, "instruction"),
+        ("memory/key", "La llave está bajo la maceta", 86400.0, "fact"),
+    ]
+    assert "La llave está bajo la maceta" in text_of(seen)
+    assert isinstance(seen[-1], events.DoneEvent)
+
+
+async def test_a_temporary_chat_is_told_nothing_that_is_remembered() -> None:
+    host, _ = build({})
+    remembering(host, MemoryBody("key", "The key is under the pot", language="en"))
+    seen = await ask(host, "Where is the key?", temporary=True)
+    assert not any(isinstance(event, events.MemoriesEvent) for event in seen)
+    assert "pot" not in text_of(seen)
+
+
+async def test_the_preparer_is_told_who_asks_and_in_which_project() -> None:
+    host, peers = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": says("900")}})
+    await ask(host, who=Who("ana"), project="roof")
+    request = next(request for _, name, request in peers.asked if name == "prepare")
+    assert (request.who, request.project, request.temporary) == (Who("ana"), "roof", False)

@@ -11,7 +11,10 @@ from tarsd.calls import Memory, Passage, PrepareItem, RecallItem, RememberItem, 
 from tarsd.errors import NotAllowed, PeerLost
 from tarsd.host.host import Host
 from tarsd.host.remembering import MAX_STATES
+from tarsd.memory.bodies import MEMORY, MemoryBody, conversation_key
+from tarsd.memory.forgetting import Forgotten, Text
 from tarsd.names import AnswerId, ConversationId, Route
+from tarsd.wire import encode
 from tests.host.test_host import PASSAGE, PREPARED, Script, ScriptedPeers, ask, build, gives, says
 
 TALK = ConversationId("k")
@@ -197,8 +200,8 @@ async def test_a_dropped_conversation_is_kept_nowhere_and_what_is_on_its_way_doe
     peers.scripts["h"]["remember"] = hangs
     await ask(host, conversation=TALK, who=Who("ana"))
     await held.wait()
-    assert not host.drop_conversation(TALK, Who("ben"))
-    assert host.drop_conversation(TALK, Who("ana"))
+    assert (await host.let_go(Forgotten((conversation_key(TALK, "ben"),)))).conversations == 0
+    assert (await host.let_go(Forgotten((conversation_key(TALK, "ana"),)))).conversations == 1
     await asyncio.gather(*host._remembering._tasks, return_exceptions=True)
     await ask(host, conversation=TALK, who=Who("ana"))
     assert prepared(peers)[-1].seed is None
@@ -228,3 +231,23 @@ async def test_a_host_that_prepares_alone_knows_what_was_said_before() -> None:
     request = [request for _, capability, request in peers.asked if capability == "chat"][-1]
     assert "sum 1" not in request.messages[0].content
     await host.stop()
+
+
+async def test_what_is_forgotten_leaves_the_seed_for_the_next_holder() -> None:
+    holder = Holder()
+    host, peers = hosted(h=holder)
+    await ask(host, conversation=TALK)
+    await told(host)
+    secret = MemoryBody("a", "sum 1")
+    await host.let_go(Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(secret)),)))
+    await ask(host, conversation=TALK)
+    assert prepared(peers)[-1].seed is None
+
+
+async def test_a_forgotten_conversation_leaves_no_seed() -> None:
+    host, peers = hosted(h=Holder())
+    await ask(host, conversation=TALK)
+    await told(host)
+    await host.let_go(Forgotten((f"conversation/{TALK}",)))
+    await ask(host, conversation=TALK)
+    assert prepared(peers)[-1].seed is None

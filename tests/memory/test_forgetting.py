@@ -8,6 +8,8 @@ from test_store import vector
 from test_store_peers import everything, state
 
 from tarsd.errors import NotFound
+from tarsd.memory.bodies import SummaryBody
+from tarsd.memory.forgetting import Forgotten
 from tarsd.memory.hlc import stamp
 from tarsd.memory.log import EMPTY, make
 from tarsd.memory.store import SCRUB_DUE, Store
@@ -112,6 +114,19 @@ async def test_text_that_waits_for_its_predecessor_is_forgotten_too(open_store: 
     assert files_with(tmp_path, STEM) == []
 
 
+async def test_text_that_waits_is_forgotten_by_a_peers_tombstone_too(open_store: OpenStore, tmp_path: Path) -> None:
+    ana, bob, carl = await open_store("ana"), await open_store("bob", BOB), await open_store("carl", "c" * 32)
+    await add_document(ana, "secret", TEXTS)
+    records = await everything(ana)
+    await carl.apply(records[1:])
+    await bob.apply(records)
+    await bob.forget_document(sha("secret"))
+    await carl.apply(await bob.records_since({ana.origin: len(records)}))
+    await ana.close()
+    (tmp_path / "ana.db").unlink()
+    assert files_with(tmp_path, STEM) == []
+
+
 async def test_vectors_that_come_after_forgetting_are_not_kept(store: Store) -> None:
     ids = await add_document(store, "secret", TEXTS)
     await store.forget_document(sha("secret"))
@@ -164,3 +179,41 @@ async def test_the_receipt_names_damaged_copies_that_may_still_hold_it(store: St
     receipt = await store.forget_document(sha("secret"))
     assert receipt.damaged_copies == ["store.db.corrupt-20260101T000000"]
     assert ANA in store.origin
+
+
+async def test_many_keys_are_forgotten_and_what_goes_on_is_written_in_one_commit(store: Store, tmp_path: Path) -> None:
+    heard: list[Forgotten] = []
+    store.on_forgotten(heard.append)
+    await add_document(store, "secret", TEXTS)
+    await store.append("summary", "", SummaryBody("s", "Talk", f"It rained. The {CANARY} sings."))
+    keys = [f"document/{sha('secret')}", "summary/s", "memory/unknown"]
+    receipt = await store.forget_all(keys, [("summary", "", SummaryBody("s", "Talk", "It rained."))])
+    assert [record.kind for record in receipt.tombstones] == ["tombstone"] * 3 + ["summary"]
+    assert receipt.records == len(TEXTS) + 2
+    assert files_with(tmp_path, STEM) == []
+    assert [body.text for body in await store.summaries()] == ["It rained."]
+    (forgotten,) = heard
+    assert forgotten.graves == tuple(keys)
+    # passages are nobody's to tell, and the summary goes on: only the document is told of
+    assert [text.kind for text in forgotten.texts] == ["document"]
+    assert store.removed(keys).records == len(TEXTS) + 2
+    assert store.removed(["summary/s"]).keywords == 1
+    assert await store.integrity_check() == []
+
+
+async def test_an_erasure_that_comes_during_a_cleaning_is_cleaned_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_document(store, "secret", TEXTS)
+    await add_document(store, "other", OTHERS)
+    shrink = store._shrink
+
+    async def erased_meanwhile() -> None:
+        monkeypatch.setattr(store, "_shrink", shrink)
+        await store._writer.forget(f"document/{sha('secret')}")
+        await shrink()
+
+    monkeypatch.setattr(store, "_shrink", erased_meanwhile)
+    await store.forget_document(sha("other"))
+    await store.scrub()
+    assert files_with(tmp_path, STEM) == []

@@ -9,7 +9,7 @@ from memory_help import ANA, BOB, OpenStore, add_document, passage, sha
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, StorageError
-from tarsd.memory.bodies import DocumentBody, SummaryBody
+from tarsd.memory.bodies import DocumentBody, MemoryBody, SummaryBody
 from tarsd.memory.library import Change, record_id
 from tarsd.memory.sharing import MAX_BATCH_BYTES
 from tarsd.memory.store import Store
@@ -216,11 +216,11 @@ async def test_scores_are_positive_and_fall(store: Store) -> None:
 # --- vectors ---------------------------------------------------------------------------------------------------------
 
 
-async def test_passages_without_vectors_of_a_model_are_known(store: Store) -> None:
+async def test_texts_without_vectors_of_a_model_are_known(store: Store) -> None:
     ids = await add_document(store, "boiler", ["a", "b", "c"])
     assert await store.put_vectors("m", [(ids[0], vector(1, 0)), (ids[2], vector(0, 1))]) == 2
-    assert [each.id for each in await store.passages_without_vectors("m", 10)] == [ids[1]]
-    assert [each.id for each in await store.passages_without_vectors("other", 2)] == ids[:2]
+    assert [each.name for each in await store.texts_without_vectors("m", 10)] == [ids[1]]
+    assert [each.name for each in await store.texts_without_vectors("other", 2)] == ids[:2]
 
 
 async def test_vectors_come_back_by_model_with_their_passages(store: Store) -> None:
@@ -330,3 +330,16 @@ async def test_a_batch_of_large_records_fits_a_frame(store: Store) -> None:
     assert [len(batch) for batch in batches] == [2, 2, 2]
     assert all(sum(len(each.body) for each in batch) <= MAX_BATCH_BYTES for batch in batches)
     assert ANA in store.origin
+
+
+async def test_current_memories_and_summaries_are_found_by_words_in_one_pass_and_passages_are_not(store: Store) -> None:
+    await add_document(store, "boiler", ["the boiler leaks"])
+    await store.append("memory", "", MemoryBody("m1", "Ana repaired the boiler", language="en"))
+    await store.append("memory", "", MemoryBody("m2", "the boiler is old", language="en", replaced_by="memory/m1"))
+    await store.append(
+        "summary", "", SummaryBody("s1", "House", "a long talk of the roof and the boiler", language="en")
+    )
+    found = await store.recollections_by_keywords("boiler", 5, "en")
+    assert [each.key for each in found] == ["memory/m1", "summary/s1"]
+    assert [each.key for each in await store.recollections_by_keywords("roof", 5, "en")] == ["summary/s1"]
+    assert await store.recollections_by_keywords("?", 5) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +78,7 @@ def test_labels_bullets_repetitions_and_half_sentences_are_taken_off() -> None:
 
 
 def test_over_the_bound_the_oldest_and_the_names_go_first() -> None:
-    before = "Se habló un buen rato de Roma. La factura vieja fue de 40 euros."
+    before = "La factura vieja fue de 40 euros. Se habló un buen rato de Roma."
     exchange = Exchange(before, "", "La factura nueva es de 70 euros.")
     assert mended(before, exchange, most_words=7) == "La factura nueva es de 70 euros."
     assert mended(before, exchange, most_words=14) == (
@@ -128,3 +130,16 @@ def test_a_summary_never_grows_over_its_bound(
 def test_the_same_exchange_gives_the_same_summary(before: str, question: str, answer: str) -> None:
     exchange = Exchange(before, question, answer)
     assert fold(exchange, "") == fold(exchange, "")
+
+
+@pytest.mark.parametrize("unit", ["\n", "A", "1 ", "Aa ", "a-", "a.a", "1.1,", "a@a", "1/", "- ", "Ana paga 1 euro. "])
+def test_no_text_makes_it_slow(unit: str) -> None:
+    """Each of these made some pattern look at every beginning again for every end."""
+    text = unit * (8_000 // len(unit))
+    began = time.process_time()
+    fold(Exchange("", text, text[:2_000]), "")
+    assert time.process_time() - began < 2.0
+
+
+def test_the_capital_at_the_beginning_makes_no_name_longer() -> None:
+    assert fold(Exchange("", "", "Ana Ruiz."), "casa Ana Ruiz.") == "casa Ana Ruiz."

@@ -187,3 +187,36 @@ def test_vectors_of_another_dimension_are_refused(path: Path) -> None:
         index.add([1], [pack(1.0)])
     with pytest.raises(InvalidInput):
         index.nearest(pack(1.0))
+
+
+def test_either_range_of_ids_is_searched_by_itself(path: Path) -> None:
+    index = Index(path)
+    index.add([1, 2, 1001], [axis(0), axis(1), pack(0.6, 0.8, 0, 0)])
+    (answer,) = run(index.worker.nearest(encode(NearestRequest(axis(0), 3, 1000))))
+    assert decode(answer, NearestItem).ids == [1001]
+    (answer,) = run(index.worker.nearest(encode(NearestRequest(axis(0), 3, 0, 1000))))
+    assert decode(answer, NearestItem).ids == [1, 2]
+
+
+def test_why_a_file_is_refused_is_said(path: Path) -> None:
+    index = Index(path)
+    index.add([1], [axis(0)])
+    index.save()
+    assert "it is of the model m with dimension 4" in Index(path, "other").state().problem
+    data = path.read_bytes()
+    path.write_bytes(data[:-2] + b"9\n")  # of a version to come
+    assert "damaged or unfinished" in Index(path).state().problem
+
+
+def test_no_byte_of_a_removed_vector_stays_in_the_file(path: Path) -> None:
+    rng = random.Random(3)
+    canaries = {n: pack(*(rng.gauss(0, 1) for _ in range(DIMENSION))) for n in range(50)}
+    index = Index(path)
+    index.add(list(canaries), list(canaries.values()))
+    index.save()
+    gone = rng.sample(range(50), 20)
+    index.remove(gone)
+    index.save()
+    data = path.read_bytes()
+    assert [n for n, canary in canaries.items() if canary in data] == sorted(canaries.keys() - set(gone))
+    assert [each.name for each in path.parent.iterdir()] == ["m.vectors"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -14,10 +15,14 @@ from memory_help import add_document, sha
 from test_store import vector
 
 from tarsd.errors import InvalidInput, Unavailable
+from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.store import Store
-from tarsd.memory.vector_messages import AddRequest
+from tarsd.memory.vector_messages import AddRequest, VectorSettings, VectorState
+from tarsd.memory.vector_worker import VectorWorker
 from tarsd.memory.vectors import VectorIndex
 from tarsd.names import RecordId
+from tarsd.wire import encode
+from tarsd.workers import Worker
 
 MODEL = "m"
 AXES = [vector(1, 0, 0), vector(0, 1, 0), vector(0, 0, 1)]
@@ -187,3 +192,103 @@ async def test_before_it_is_started_and_after_it_is_stopped_it_says_why(store: S
     with pytest.raises(Unavailable, match="stopped"):
         await index.search(vector(1, 0, 0), 5)
     assert not index.status().ready
+
+
+async def test_a_wrong_vector_under_a_right_id_is_found_and_mended(store: Store, tmp_path: Path) -> None:
+    ids = await add(store, "boiler", 3)
+    async with running(store, tmp_path) as index:
+        assert await index.mend() == 0
+        (first, *_) = await store.vector_ids(MODEL)
+        assert index._worker is not None
+        for request in (AddRequest([first], vector(0, 0.6, 0.8)), AddRequest([999], AXES[0])):
+            async with aclosing(index._worker.call("add", request, deadline_s=5)) as items:
+                assert [item async for item in items] == []
+        assert await index.mend() == 2
+        assert await index.search(AXES[0], 1) == [(ids[0], pytest.approx(1.0))]
+        assert index.status().vectors == 3
+        assert await index.mend() == 0
+
+
+async def test_a_worker_that_is_killed_while_it_saves_leaves_a_whole_file(store: Store, tmp_path: Path) -> None:
+    await add(store, "boiler")
+    async with running(store, tmp_path / "index"):
+        pass
+    (file,) = files(tmp_path / "index")
+    rng = random.Random(11)
+    for round_number in range(8):
+        async with running(store, tmp_path / "index") as index:
+            assert index.status().vectors == 3
+            worker = index._worker
+            assert worker is not None
+            assert worker.pid is not None
+            pid = worker.pid
+            before = file.stat().st_ino
+            saving = asyncio.create_task(_save_until_lost(worker))
+            async with asyncio.timeout(20):
+                while file.stat().st_ino == before:  # noqa: ASYNC110 - another process writes it, again and again
+                    await asyncio.sleep(0)
+            await asyncio.sleep(rng.random() * 0.003)  # anywhere within a save
+            os.kill(pid, signal.SIGKILL)
+            await saving
+            whole = VectorWorker(encode(VectorSettings(str(file), MODEL, 3)))
+            assert (whole.state(b"").__next__(), round_number) == (encode(VectorState(3, "")), round_number)
+
+
+async def _save_until_lost(worker: Worker) -> None:
+    with suppress(Unavailable):
+        while True:
+            async with aclosing(worker.call("save", b"", deadline_s=5)) as items:
+                async for _ in items:
+                    pass
+
+
+async def test_what_is_put_while_the_index_is_filled_is_not_passed_over(store: Store, tmp_path: Path) -> None:
+    ids = await add_document(store, "boiler", [f"part {n}" for n in range(3)])
+    await store.put_vectors(MODEL, [(ids[0], AXES[0])])
+    index = VectorIndex(store, tmp_path)
+    reading = store.vector_ids
+
+    async def slow_ids(model: str) -> list[int]:
+        found = await reading(model)
+        await store.put_vectors(MODEL, [(ids[1], AXES[1])])  # after it was compared, before it is read
+        return found
+
+    store.vector_ids = slow_ids  # type: ignore[method-assign]
+    await index.start(MODEL, 3)
+    try:
+        await settled(index)
+        assert await found(index, AXES[0]) == {ids[0], ids[1]}
+    finally:
+        await index.stop()
+
+
+async def test_it_lets_go_by_saving_its_file_where_it_is_in_step(store: Store, tmp_path: Path) -> None:
+    await add(store, "boiler", 2)
+    secret = vector(0.123, 0.456, 0.789)
+    (hidden,) = await add_document(store, "secret", ["secret"])
+    await store.put_vectors(MODEL, [(hidden, secret)])
+    async with running(store, tmp_path / "index", save_after_s=0.0) as index:
+        await store.forget_document(sha("secret"))
+        await index.let_go(20)
+        (file,) = files(tmp_path / "index")
+        assert secret not in file.read_bytes()
+        assert index.holds(file)
+        assert not index.holds(file.with_name("other.vectors"))
+
+
+async def test_an_index_that_is_not_in_step_lets_go_of_its_whole_file(store: Store, tmp_path: Path) -> None:
+    await add(store, "boiler", 1)
+    index = VectorIndex(store, tmp_path / "index")
+    await index.start(MODEL, 3)
+    await settled(index)
+    await index.stop()
+    assert len(files(tmp_path / "index")) == 1
+    await index.let_go(0.01)
+    assert files(tmp_path / "index") == []
+
+
+def test_files_that_nobody_keeps_clean_are_deleted_unfinished_ones_too(tmp_path: Path) -> None:
+    for name in ("kept.vectors", "kept.vectors.new", "old.vectors", "old.vectors.new", "other.txt"):
+        (tmp_path / name).write_bytes(b"?")
+    assert delete_files(tmp_path, lambda path: path.name == "kept.vectors") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.vectors", "kept.vectors.new", "other.txt"]

@@ -77,6 +77,8 @@ NEITHER = [
     "¿recuerdas que la llave estaba bajo la maceta?",
     "¿te acuerdas de aquella película?",
     "remember that film?",
+    "remember that the key is under the pot?",
+    "forget the wifi password?",
     "remember that film we saw",
     "remember to buy milk",
     "recuérdame comprar leche",

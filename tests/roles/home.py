@@ -113,7 +113,7 @@ class Home:
             for found in node.membership._members:
                 node.replicator.member_changed(found)
 
-    async def settle(self, *letters: str, within_s: float = 10.0) -> None:
+    async def settle(self, *letters: str, within_s: float = 30.0) -> None:
         """Gossip until all of these (none named: all) have the same records."""
         of = letters or tuple(self.nodes)
         async with asyncio.timeout(within_s):
@@ -121,7 +121,7 @@ class Home:
                 await self._change()
         self.gossip()
 
-    async def come(self, letter: str, records: int, within_s: float = 10.0) -> None:
+    async def come(self, letter: str, records: int, within_s: float = 30.0) -> None:
         """Wait until a node has so many records."""
         async with asyncio.timeout(within_s):
             while sum(seq for seq, _ in self.nodes[letter].store.heads().values()) < records:

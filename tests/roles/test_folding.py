@@ -22,12 +22,13 @@ from tarsd.calls import (
 )
 from tarsd.config import Memory
 from tarsd.errors import PeerLost, StorageError
-from tarsd.memory.bodies import SummaryBody
+from tarsd.memory.bodies import MEMORY, MemoryBody, SummaryBody, conversation_key
 from tarsd.memory.conversations import LONG
+from tarsd.memory.forgetting import Forgotten, Text
 from tarsd.memory.store import Store
 from tarsd.names import AnswerId, ConversationId
-from tarsd.roles.dropping import Dropping
 from tarsd.roles.folding import MAX_WAITING_FOLDS, Folding
+from tarsd.wire import encode
 from tests.roles.role_help import ME, one, services
 from tests.test_routing import member
 
@@ -98,10 +99,8 @@ async def listed(folding: Folding, **more: Any) -> calls.ConversationsItem:
     return item
 
 
-async def drop(folding: Folding, conversation: ConversationId = TALK, who: Who | None = None) -> bool:
-    dropping = Dropping([folding.drop])
-    request = calls.DropConversationRequest(conversation, who)
-    return (await one(dropping.handlers()[calls.DROP_CONVERSATION.name], request)).dropped
+def drop(folding: Folding, conversation: ConversationId = TALK, person: str | None = None) -> bool:
+    return bool(folding.let_go(Forgotten((conversation_key(conversation, person),))))
 
 
 async def test_an_exchange_that_two_hosts_tell_of_counts_once(home: Home) -> None:
@@ -163,7 +162,9 @@ async def test_an_exchange_told_to_a_new_holder_is_folded_into_what_the_host_kno
 
 async def test_nobody_is_seeded_with_the_conversation_of_another_person(home: Home) -> None:
     state = (await remember(home.folding(), person="ana")).state
-    assert (await recall(home.folding(), person="ben", seed=state)).exchanges == 0
+    folding = home.folding()
+    for person in ("ben", "ana"):
+        assert (await recall(folding, person=person, seed=state if person == "ben" else None)).exchanges == 0
 
 
 async def test_a_conversation_that_makes_room_is_written_down_and_goes_on_from_there(home: Home) -> None:
@@ -250,6 +251,23 @@ async def test_what_a_person_wrote_and_what_knows_more_is_never_set_back(home: H
     assert await home.store.summaries() == [edited]
 
 
+async def test_a_record_that_something_took_the_place_of_is_not_gone_on_from(home: Home) -> None:
+    first = home.folding()
+    for _ in range(2):
+        await remember(first)
+    await first.stop()
+    (known,) = await home.store.summaries()
+    await home.store.append("summary", "", msgspec.structs.replace(known, replaced_by="summary/of-the-project"))
+    later = home.folding()
+    assert (await recall(later)).exchanges == 0
+    for _ in range(2):
+        await remember(later, "And the deposit?", answer="1.800 euros.")
+    await later.stop()
+    (anew,) = await home.store.summaries()
+    assert (anew.replaced_by, anew.exchanges) == ("", 2)
+    assert "900" not in anew.text
+
+
 async def test_a_project_makes_it_the_projects_and_nobody_makes_it_the_households(home: Home) -> None:
     folding = home.folding()
     for _ in range(2):
@@ -330,10 +348,10 @@ async def test_the_conversations_of_all_nodes_are_shown_each_as_who_knows_most_o
 async def test_a_dropped_conversation_is_gone_and_only_its_own_person_drops_it(home: Home) -> None:
     folding = home.folding()
     await remember(folding, person="ana")
-    assert not await drop(folding, who=Who("ben"))
+    assert not drop(folding, person="ben")
     assert (await recall(folding, person="ana")).exchanges == 1
-    assert await drop(folding, who=Who("ana"))
-    assert not await drop(folding)
+    assert drop(folding, person="ana")
+    assert not drop(folding)
     assert (await recall(folding, person="ana")).exchanges == 0
 
 
@@ -342,8 +360,58 @@ async def test_what_is_dropped_while_it_is_folded_and_while_it_waits_does_not_co
     home.writer.gate.clear()
     told = [asyncio.create_task(remember(folding, of=AnswerId(name))) for name in ("one", "two")]
     await home.writer.began.wait()
-    await drop(folding)
+    drop(folding)
     home.writer.gate.set()
     assert [item.exchanges for item in await asyncio.gather(*told)] == [0, 0]
     assert len(folding) == 0
     assert (await remember(folding)).exchanges == 1  # a new exchange was not meant
+
+
+SECRET = MemoryBody("a", "The code of the safe is 4711")
+FORGOTTEN = Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(SECRET)),))
+
+
+async def test_what_is_forgotten_leaves_the_conversations_that_tell_it(home: Home) -> None:
+    folding = home.folding()
+    home.writer.writes = "It rained. The code of the safe is 4711."
+    await remember(folding, "What was it?", answer="It rained. The safe's code is 4711.")
+    assert "4711" in (await recall(folding)).summary
+    assert folding.let_go(FORGOTTEN) == 1
+    summary = (await recall(folding)).summary
+    assert "4711" not in summary
+    assert "rained" in summary
+    assert folding.let_go(FORGOTTEN) == 0
+
+
+async def test_an_exchange_that_is_being_folded_does_not_bring_back_what_is_forgotten(home: Home) -> None:
+    folding = home.folding()
+    home.writer.gate.clear()
+    telling = asyncio.create_task(remember(folding, "Forget the code of the safe, 4711.", answer="It is forgotten."))
+    await home.writer.began.wait()
+    folding.let_go(FORGOTTEN)
+    home.writer.gate.set()
+    item = await telling
+    assert item.state is not None
+    assert "4711" not in item.state.summary + item.state.title
+
+
+async def test_a_state_that_was_taken_before_something_was_forgotten_is_written_without_it(home: Home) -> None:
+    folding = home.folding()
+    await remember(folding, "What was it?", answer="It rained. The safe's code is 4711.")
+    ((conversation, kept),) = folding._conversations.list()
+    folding.let_go(FORGOTTEN)
+    await folding._write(conversation, kept)
+    (written,) = await home.store.bodies_below("summary")
+    assert isinstance(written, SummaryBody)
+    assert "4711" not in written.text + written.title
+
+
+async def test_a_conversation_that_is_forgotten_while_it_is_folded_stays_forgotten(home: Home) -> None:
+    folding = home.folding()
+    home.writer.gate.clear()
+    telling = asyncio.create_task(remember(folding))
+    await home.writer.began.wait()
+    folding.let_go(Forgotten((f"conversation/{TALK}",)))
+    home.writer.gate.set()
+    assert (await telling).exchanges == 0
+    assert len(folding) == 0

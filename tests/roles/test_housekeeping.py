@@ -5,15 +5,17 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tarsd.memory.bodies import DiaryBody
 from tarsd.memory.store import Store
 from tarsd.roles import housekeeping
+from tests.roles.night_help import ScriptedNight
 from tests.roles.role_help import FAR, ME, services
 
 
 async def run(tmp_path: Path, job: str, end: datetime = FAR) -> housekeeping.JobResult:
     store = await Store.open(tmp_path / "memory.db", ME)
     try:
-        return await housekeeping.parts(services(store, None, [], data_dir=tmp_path), lambda: end)[job]()
+        return await housekeeping.parts(services(store, None, [], data_dir=tmp_path), lambda: end)[job](ScriptedNight())
     finally:
         await store.close()
 
@@ -42,3 +44,43 @@ async def test_a_certificate_that_ends_soon_needs_a_person(tmp_path: Path) -> No
 
 async def test_the_database_is_compacted(tmp_path: Path) -> None:
     assert (await run(tmp_path, "compact_memory")).ok
+
+
+async def test_leftovers_of_crashes_and_old_backups_are_removed(tmp_path: Path) -> None:
+    for folder in ("spool", "backups"):
+        (tmp_path / folder).mkdir()
+    ages = {
+        "spool/cut.part": 2.0,
+        "spool/coming.part": 0.5,
+        "spool/waits.bin": 9.0,
+        "memory.db.corrupt-20260101": 91.0,
+        "memory.db.corrupt-20260501": 89.0,
+        "notes.corrupt": 91.0,
+    } | {f"backups/{number}.tarsd-backup": 10.0 + number for number in range(housekeeping.KEPT_BACKUPS + 2)}
+    for name, days in ages.items():
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    result = await run(tmp_path, "cleanup_logs")
+    assert result.detail == "removed: 1 cut off uploads, 1 damaged databases, 2 backups"
+    gone = {name for name in ages if not (tmp_path / name).exists()}
+    newest = housekeeping.KEPT_BACKUPS
+    assert gone == {
+        "spool/cut.part",
+        "memory.db.corrupt-20260101",
+        f"backups/{newest}.tarsd-backup",
+        f"backups/{newest + 1}.tarsd-backup",
+    }
+
+
+async def test_old_nights_are_forgotten(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "memory.db", ME)
+    now = time.time()
+    for name, days in (("old", 401), ("new", 399)):
+        await store.append("diary", "", DiaryBody(name, "health_check", "pc1", ended_at=now - days * 86_400))
+    await store.close()
+    assert (await run(tmp_path, "cleanup_logs")).detail == "removed: 1 entries of the diary"
+    store = await Store.open(tmp_path / "memory.db", ME)
+    try:
+        assert [entry.id for entry in await store.diary(10)] == ["new"]
+    finally:
+        await store.close()

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tarsd import calls
@@ -20,7 +21,8 @@ from tarsd.calls import (
     SearchMemoriesItem,
     Who,
 )
-from tarsd.errors import InvalidInput, NotFound, PeerLost
+from tarsd.config.schema import Memory
+from tarsd.errors import InvalidInput, NotAllowed, NotFound, PeerLost
 from tarsd.memory.bodies import DocumentBody, MemoryBody, Source, SummaryBody
 from tarsd.memory.store import Store
 from tarsd.names import ConversationId
@@ -97,6 +99,16 @@ async def test_the_same_text_is_not_written_again(house: House) -> None:
     assert (again.is_new, again.memory.key) == (False, first.memory.key)
     assert house.confirmed == [1]
     assert (await house.show()).total == 1
+
+
+async def test_nothing_is_learned_where_that_is_switched_off(store: Store) -> None:
+    given = services(store, ScriptedPeer(), [])
+    off = msgspec.structs.replace(given.config, memory=Memory(automatic=False))
+    object.__setattr__(given, "config", off)
+    save = Memories(given).handlers()[calls.SAVE.name]
+    with pytest.raises(NotAllowed, match="automatic"):
+        await one(save, SaveRequest(ANA, "My son is called Leo", made_by="automatic"))
+    assert (await one(save, SaveRequest(ANA, "My son is called Leo"))).is_new
 
 
 async def test_the_letters_of_a_password_make_another_text(house: House) -> None:

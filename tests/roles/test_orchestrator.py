@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 
 from tarsd import calls
-from tarsd.calls import Hit, Passage, PrepareRequest, RecallItem, RecallRequest, SearchItem, Turn, Who
+from tarsd.calls import (
+    Hit,
+    Passage,
+    PrepareRequest,
+    RecallItem,
+    RecallRequest,
+    SearchItem,
+    SearchMemoriesItem,
+    Turn,
+    Who,
+)
 from tarsd.errors import PeerLost
-from tarsd.memory.bodies import DOCUMENT, DocumentBody
+from tarsd.memory.bodies import DOCUMENT, DocumentBody, MemoryBody
 from tarsd.memory.store import Store
 from tarsd.names import ConversationId, NodeId, Route
 from tarsd.roles.orchestrator import Orchestrator
@@ -45,7 +55,8 @@ async def store(tmp_path: Path) -> AsyncGenerator[Store, None]:
 
 
 async def prepare(store: Store, peer: ScriptedPeer, question: str, **more: Any) -> calls.PrepareItem:
-    able = member("b", capabilities={calls.SEARCH.name: {}, calls.RECALL.name: {}})
+    offered = [calls.SEARCH, calls.RECALL, *([calls.SEARCH_MEMORIES] if "search_memories" in peer.answers else [])]
+    able = member("b", capabilities={spec.name: {} for spec in offered})
     role = Orchestrator(services(store, peer, [able]))
     item = await one(role.handlers()[calls.PREPARE.name], PrepareRequest(question, **more))
     assert isinstance(item, calls.PrepareItem)
@@ -114,3 +125,47 @@ async def test_in_a_temporary_chat_nothing_is_recalled_and_its_searches_leave_no
     await prepare(store, peer, question, conversation=ConversationId("k"), temporary=True)
     assert {name for name, _ in peer.asked} == {"search"}
     assert all(request.temporary for _, request in peer.asked)
+
+
+async def test_what_is_remembered_comes_with_the_question_on_every_route(store: Store) -> None:
+    await store.append_many(
+        [
+            ("memory", "", MemoryBody("key", "La llave está bajo la maceta", language="es")),
+            ("memory", "", MemoryBody("wish", "Llámame Ana", sort="instruction", scope="person", person="ana")),
+            ("memory", "", MemoryBody("his", "La llave de Leo", language="es", scope="person", person="leo")),
+        ]
+    )
+    peer = ScriptedPeer(search=SearchItem([]))
+    item = await prepare(store, peer, "¿dónde está la llave de casa?", who=calls.Who("ana"))
+    assert [memory.text for memory in item.memories] == ["Llámame Ana", "La llave está bajo la maceta"]
+    assert "Llámame Ana" in item.messages[0].content
+    assert "La llave está bajo la maceta" in item.messages[-1].content
+    assert item.degraded == ""
+    command = await prepare(store, peer, "enciende la luz de la maceta", who=calls.Who("ana"))
+    assert command.route is Route.INFERENCE_ONLY
+    assert [memory.text for memory in command.memories] == ["Llámame Ana"]
+
+
+async def test_a_temporary_chat_uses_nothing_that_is_remembered(store: Store) -> None:
+    await store.append("memory", "", MemoryBody("key", "The key is under the pot", language="en"))
+    peer = ScriptedPeer(search=SearchItem([]), search_memories=SearchMemoriesItem([("memory/key", 1.0)]))
+    item = await prepare(store, peer, "Where is the key?", temporary=True)
+    assert item.memories == []
+    assert not any(name == "search_memories" for name, _ in peer.asked)
+
+
+async def test_what_meaning_finds_is_used_and_its_failure_is_not(store: Store) -> None:
+    await store.append("memory", "", MemoryBody("key", "The key is under the pot", language="en"))
+    failed = ScriptedPeer(search=SearchItem([]), search_memories=PeerLost("gone"))
+    item = await prepare(store, failed, "Where is the key?")
+    assert ([memory.key for memory in item.memories], item.degraded) == (["memory/key"], "")
+    asked = [request for name, request in failed.asked if name == "search_memories"]
+    assert asked[0].query == "Where is the key?"
+
+
+async def test_what_was_searched_without_meaning_proves_none(store: Store) -> None:
+    await store.append("memory", "", MemoryBody("key", "La llave está bajo la maceta", language="es"))
+    for degraded, expected in (("vectors: loading", []), ("", ["memory/key"])):
+        peer = ScriptedPeer(search=SearchItem([]), search_memories=SearchMemoriesItem([("memory/key", 1.0)], degraded))
+        item = await prepare(store, peer, "Where did I put my keys?")
+        assert [memory.key for memory in item.memories] == expected

@@ -7,14 +7,19 @@ import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tarsd import calls
 from tarsd.calls import PushRequest, RecordsRequest
 from tarsd.errors import InvalidInput, Overloaded
+from tarsd.gossip.member import State
+from tarsd.identity import PeerIdentity
 from tarsd.memory.bodies import MemoryBody, memory_key
+from tarsd.memory.log import EMPTY, is_branch, make
 from tarsd.memory.store import Store
-from tarsd.roles import pushing
+from tarsd.names import NodeName, Zone
+from tarsd.roles import pulling, pushing
 from tarsd.roles.holders import ALONE, SLOW
 from tests.roles.home import Home, HomeNode
 from tests.roles.role_help import SERVED
@@ -117,13 +122,89 @@ async def test_what_is_committed_while_a_push_is_under_way_goes_with_the_next_on
 
 async def test_who_is_far_behind_is_left_to_its_own_pull(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pushing, "FAR_RECORDS", 10)
-    ana = await home.add("a")
+    ana = await home.add("a", copies_wait_ms=100)
     await say(ana, *range(50))
+    pull = ana.handlers.pop(calls.RECORDS.name)
     bob = await home.add("b")
+    home.gossip()
+    assert (await ana.replicator.confirm(await say(ana, 50))).copies == 1
+    assert await texts(bob.store) == []
+    ana.handlers[calls.RECORDS.name] = pull
     await home.settle()
-    assert calls.RECORDS.name in ana.asked
     assert await rows(bob.store) == await rows(ana.store)
-    assert bob.replicator.puller.pulled == 50
+    assert bob.replicator.puller.pulled == 51
+
+
+async def test_a_push_that_failed_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "AGAIN_S", 0.01)
+    ana, _ = await home.add("a", copies_wait_ms=100), await home.add("b")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 1))
+    home.part("a", "b")
+    assert (await ana.replicator.confirm(await say(ana, 2))).degraded == SLOW
+    ana.handlers.pop(calls.RECORDS.name)  # nothing is pulled
+    home.heal()
+    await home.come("b", 2)  # without a further word of gossip
+
+
+async def test_a_tombstone_is_pushed_as_soon_as_anything(home: Home) -> None:
+    ana, bob = await home.add("a"), await home.add("b")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 1))
+    receipt = await ana.store.forget(memory_key("0001"))
+    assert (await ana.replicator.confirm(receipt.tombstones)).copies == 2
+    assert await texts(bob.store) == []
+    assert calls.RECORDS.name not in bob.asked + ana.asked
+
+
+async def test_a_node_that_came_back_is_greeted(home: Home) -> None:
+    ana, bob = await home.add("a"), await home.add("b")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 1))
+    home.part("a", "b")
+    home.gossip()
+    before = bob.asked.count(calls.PUSH.name)
+    home.heal()
+    bob.was_asked.clear()
+    home.gossip()
+    async with asyncio.timeout(5):
+        await bob.was_asked.wait()
+    assert bob.asked.count(calls.PUSH.name) > before
+
+
+async def test_a_push_that_leaves_a_gap_is_followed_by_a_pull(home: Home) -> None:
+    ana = await home.add("a")
+    records = await say(ana, 1, 2, 3)
+    bob = await home.add("b")
+    home.gossip()
+    await home.come("b", 3)
+    carl = await home.add("c")
+    carl.membership._members = (ana.seen(),)
+    context = msgspec.structs.replace(SERVED, caller=PeerIdentity(ana.id, NodeName("aaaa"), Zone.CORE))
+    answer = await anext(carl.replicator.push(PushRequest(records[2:]), context))
+    assert answer.heads == {}
+    await home.come("c", 3)
+    assert await rows(carl.store) == await rows(bob.store)
+
+
+async def test_who_pulled_says_so_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "FAR_RECORDS", 0)  # nothing is pushed
+    ana, _ = await home.add("a"), await home.add("b")
+    records = await say(ana, 1)
+    home.gossip()
+    assert (await ana.replicator.confirm(records)).copies == 2  # without a further word of gossip
+
+
+async def test_what_is_being_pushed_is_not_pulled_beside(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulling, "PUSHING_S", 3600.0)
+    ana, _ = await home.add("a"), await home.add("b")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 0))
+    for number in range(1, 20):
+        records = await say(ana, number)
+        home.gossip()  # the mark is there before the push
+        await ana.replicator.confirm(records)
+    assert calls.RECORDS.name not in ana.asked
 
 
 async def test_a_record_that_came_by_a_third_node_counts_as_a_copy_there(home: Home) -> None:
@@ -202,6 +283,15 @@ async def test_a_push_of_too_many_records_is_refused(home: Home) -> None:
 # --- disks that were set back, and clones ---------------------------------------------------------------------------
 
 
+async def test_a_copy_at_a_node_that_was_thrown_out_does_not_count(home: Home) -> None:
+    ana, _ = await home.add("a"), await home.add("b")
+    home.gossip()
+    records = await say(ana, 1)
+    await ana.replicator.confirm(records)
+    ana.membership.change(lambda member: msgspec.structs.replace(member, state=State.REVOKED))
+    assert (await ana.replicator.confirm(records)).copies == 1
+
+
 async def test_a_node_whose_disk_was_set_back_loses_nothing_that_anybody_has(home: Home) -> None:
     ana, bob = await home.add("a"), await home.add("b")
     home.gossip()
@@ -220,8 +310,42 @@ async def test_a_node_whose_disk_was_set_back_loses_nothing_that_anybody_has(hom
     assert ana.store.origin != old
     assert await texts(ana.store) == await texts(bob.store) == [f"000{n}" for n in range(1, 9)]
     assert await rows(ana.store) == await rows(bob.store)
+    notes = [node.replicator.note() for node in (ana, bob)]
+    assert any("two branches" in note for note in notes)
     for node in (ana, bob):
-        assert any("two branches" in line for line in await node.store.integrity_check())
+        assert [origin for origin in node.store.heads() if is_branch(origin)] != []
+
+
+async def test_what_a_set_back_node_writes_first_is_not_called_safe_because_others_know_more(home: Home) -> None:
+    ana, _ = await home.add("a"), await home.add("b")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 1))
+    image = shutil.copy(await home.remove("a"), home.folder / "image")
+    ana = await home.add("a")
+    home.gossip()
+    await ana.replicator.confirm(await say(ana, 2, 3))
+    shutil.copy(image, await home.remove("a"))
+    ana = await home.add("a", copies_wait_ms=0)
+    records = await say(ana, 4)
+    await ana.replicator.holders.heard(home.nodes["b"].id, home.nodes["b"].store.heads())
+    assert (await ana.replicator.confirm(records)).copies == 1
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+async def test_a_fork_that_one_side_sees_is_settled_at_both(home: Home, first: str) -> None:
+    nodes = {letter: await home.add(letter) for letter in "ab"}
+    home.gossip()
+    await home.settle()
+    one = make("c.1", EMPTY, 1, "note", "note/1", b"one")
+    other = make("c.1", EMPTY, 1, "note", "note/2", b"other")
+    lesser, greater = sorted((one, other), key=lambda record: record.sha)
+    await nodes["a"].store.apply([lesser])
+    await nodes["b"].store.apply([greater])
+    second = "b" if first == "a" else "a"
+    nodes[first].replicator.mender.suspect(nodes[second].id, ["c.1"])
+    await home.come("a", 2)  # without a further word of gossip
+    await home.come("b", 2)
+    assert await rows(nodes["a"].store) == await rows(nodes["b"].store)
 
 
 async def test_two_nodes_that_write_under_one_origin_lose_nothing_and_part(home: Home) -> None:

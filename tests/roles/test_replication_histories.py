@@ -133,7 +133,7 @@ class Histories(RuleBasedStateMachine):
         try:
             if self.home.nodes:
                 self.home.heal()
-                self.run(self.home.settle(within_s=20))
+                self.run(self.home.settle())
                 self.check()
         finally:
             self.run(self.home.close())

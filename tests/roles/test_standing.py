@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tarsd.memory.hlc import stamp
-from tarsd.memory.log import EMPTY, make
+from tarsd.memory.log import EMPTY, branch_name, make
 from tarsd.roles.standing import standing
 from tests.roles.home import Home, HomeNode
 
@@ -65,6 +65,14 @@ async def test_a_wrong_clock_and_a_refused_record_are_seen(home: Home, tmp_path:
     assert list(found.clock_ahead_s) == ["node.1"]
     assert found.quarantined == 1
     assert "seal" in found.refused[0]
+
+
+async def test_an_origin_that_two_nodes_wrote_is_named(home: Home, tmp_path: Path) -> None:
+    ana = await home.add("a")
+    record = await ana.store.append("note", "note/1", b"x")
+    assert (await standing_of(ana, tmp_path)).branches == []
+    await ana.store.give_way(record.origin, 0, bytes(32))
+    assert (await standing_of(ana, tmp_path)).branches == [branch_name(record.origin, record.sha)]
 
 
 async def test_the_room_on_disk_is_told_by_what_takes_it(home: Home, tmp_path: Path) -> None:

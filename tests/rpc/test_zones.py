@@ -41,6 +41,19 @@ SAMPLES: dict[str, Any] = {
     "pull": calls.PullRequest("x"),
     "remove_model": calls.RemoveModelRequest("x"),
     "measure": calls.MeasureRequest(),
+    "conversations": calls.ConversationsRequest(calls.Who()),
+    "diary": calls.DiaryRequest(calls.Who()),
+    "forget": calls.ForgetRequest(calls.Who(), "memory/x"),
+    "memories": calls.MemoriesRequest(calls.Who()),
+    "memory_status": calls.MemoryStatusRequest(),
+    "obey": calls.ObeyRequest("x"),
+    "projects": calls.ProjectsRequest(calls.Who()),
+    "push": calls.PushRequest([]),
+    "receipts": calls.ReceiptRequest(),
+    "save": calls.SaveRequest(calls.Who(), "x"),
+    "save_project": calls.SaveProjectRequest(calls.Who(), "x"),
+    "search_memories": calls.SearchMemoriesRequest("x"),
+    "undo": calls.UndoRequest(calls.Who(), "x"),
 }
 
 # Whoever adds a capability decides here, too, whether the lab may call it: nothing is closed or open by omission.
@@ -66,6 +79,19 @@ CLOSED_TO_THE_LAB = {
     "pull",
     "remove_model",
     "measure",
+    "conversations",
+    "diary",
+    "forget",
+    "memories",
+    "memory_status",
+    "obey",
+    "projects",
+    "push",
+    "receipts",
+    "save",
+    "save_project",
+    "search_memories",
+    "undo",
 }
 
 

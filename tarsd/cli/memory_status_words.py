@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-class MemoryWords(NamedTuple):
+class StatusWords(NamedTuple):
     """The sentences of one language."""
 
     header: Sequence[str]
@@ -20,11 +20,12 @@ class MemoryWords(NamedTuple):
     only_one: str
     refused: str
     clock: str
+    branch: str
     away: str
     units: Mapping[str, str]
 
 
-ENGLISH = MemoryWords(
+ENGLISH = StatusWords(
     header=["node", "records", "one copy", "waiting", "refused", "database", "wal", "vectors", "backups", "free"],
     copies_header=["node", "state", "has"],
     whole="everything",
@@ -36,11 +37,12 @@ ENGLISH = MemoryWords(
     only_one="One copy is enough by the settings (memory.copies).",
     refused="{node} refused {note}",
     clock="{node}: the clock of {origin} is {age} ahead.",
+    branch="{origin} was written by two nodes at a time, a clone or a restored disk; all of it is kept.",
     away="{node} was not asked: {reason}",
     units={"d": "days", "h": "h", "min": "min", "s": "s"},
 )
 
-SPANISH = MemoryWords(
+SPANISH = StatusWords(
     header=[
         "nodo",
         "registros",
@@ -63,6 +65,7 @@ SPANISH = MemoryWords(
     only_one="Según los ajustes basta una copia (memory.copies).",
     refused="{node} rechazó {note}",
     clock="{node}: el reloj de {origin} va {age} adelantado.",
+    branch="{origin} lo escribieron dos nodos a la vez, un clon o un disco restaurado; se conserva todo.",
     away="no se ha preguntado a {node}: {reason}",
     units={"d": "días", "h": "h", "min": "min", "s": "s"},
 )
@@ -70,6 +73,6 @@ SPANISH = MemoryWords(
 _BY_CODE = {"en": ENGLISH, "es": SPANISH}
 
 
-def memory_words(code: str) -> MemoryWords:
+def status_words(code: str) -> StatusWords:
     """Return the words in a language that `cli.language` knows."""
     return _BY_CODE.get(code, ENGLISH)

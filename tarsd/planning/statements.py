@@ -1,0 +1,175 @@
+"""What a person states about itself and its household in a message: what is learned without being asked to. Pure.
+
+Only what is sure: a wrong memory costs more than a missing one, which can be told again ("remember that ...").
+
+Rules
+1. Only whole clauses of a few plain forms: names of oneself, family and animals, home, work, age, birthday, numbers,
+   things one owns by kind, what one likes, must not eat, or speaks. English and Spanish.
+2. Nothing is learned from questions, conditions, guesses, wishes, jokes, the past, the passing ("today", "right now"),
+   what others say, or what stands in quotes.
+3. Nothing is learned from a text that is to be worked on ("translate: ..."), from several paragraphs, code, or a long
+   message: there "I" may be anybody.
+4. What points at something else ("this", "it") means nothing later.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tarsd.memory.extractive import sentences
+from tarsd.planning import phrases
+
+MAX_MESSAGE_WORDS = 80
+MAX_CLAUSE_WORDS = 18
+MAX_LEARNED = 5
+
+_NAME = r"(?-i:[A-ZÁÉÍÓÚÑ])[\w'’-]*(?:\s+(?:(?:de|del|la|von|van)\s+)?(?-i:[A-ZÁÉÍÓÚÑ])[\w'’-]*){0,3}"
+_PLACE = rf"(?:(?:the|el|la|los|las)\s+)?{_NAME}(?:,\s*{_NAME})?"
+_KIN_ES = (
+    r"(?:hij[oa]|mujer|marido|espos[oa]|pareja|novi[oa]|madre|padre|hermano|hermana|abuel[oa]|niet[oa]|ti[oa]|"
+    r"prim[oa]|sobrin[oa]|"
+    r"sueg[ro]a?|cuñad[oa]|perr[oa]|gat[oa]|jef[ea]|m[eé]dic[oa]|vecin[oa]|profesora?)(?:\s+(?:mayor|pequeñ[oa]|"
+    r"menor))?"
+)
+_KIN_EN = (
+    r"(?:(?:older|younger|elder|little|big)\s+)?(?:son|daughter|wife|husband|partner|girlfriend|boyfriend|mother|mum|"
+    r"mom|father|dad|"
+    r"brother|sister|grandmother|grandfather|grandson|granddaughter|uncle|aunt|cousin|nephew|niece|dog|cat|boss|"
+    r"doctor|neighbour|"
+    r"neighbor|teacher)"
+)
+_THING_ES = (
+    r"(?:impresora|coche|moto|bici(?:cleta)?|router|ordenador|port[aá]til|m[oó]vil|tel[eé]fono|tableta|caldera|"
+    r"lavadora|lavavajillas|"
+    r"frigor[ií]fico|nevera|horno|tele(?:visi[oó]n|visor)?|c[aá]mara|aspiradora|termostato|piso|casa)"
+)
+_THING_EN = (
+    r"(?:printer|car|motorbike|bike|bicycle|router|computer|laptop|phone|tablet|boiler|washing machine|dishwasher|"
+    r"fridge|oven|"
+    r"tv|television|camera|vacuum cleaner|thermostat|house|flat)"
+)
+_MONTH = (
+    r"(?:enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|january|february|"
+    r"march|april|"
+    r"may|june|july|august|september|october|november|december)"
+)
+_DATE_ES = rf"\d{{1,2}}\s+de\s+{_MONTH}(?:\s+del?\s+\d{{4}})?"
+_DAY_EN = r"\d{1,2}(?:st|nd|rd|th)?"
+_DATE_EN = rf"(?:(?:the\s+)?{_DAY_EN}(?:\s+of)?\s+{_MONTH}|{_MONTH}\s+{_DAY_EN})(?:,?\s+\d{{4}})?"
+_NUMBER = r"\+?\d[\d\s.()-]{4,18}"
+_MAIL = r"[^\s@]+@[^\s@]+\.\w+"
+_WHAT = (
+    r"(?!(?:it|this|that|these|those|them|you|your|how|when|if|to\s+know|esto|eso|ese|esa|este|esta|así|que|cuando|tu|tus)\b)"
+    r"\S.*"
+)
+_DIET = (
+    r"(?:vegetarian[oa]?|vegan[oa]?|cel[ií]ac[oa]|coeliac|celiac|diab[eé]tic[oa]?|al[eé]rgic[oa]\s+(?:a|al)\s+\S.*|"
+    r"allergic\s+to\s+\S.*|"
+    r"intolerante\s+a\s+\S.*|(?:lactose|gluten)[- ]intolerant)"
+)
+
+_LEADING = r"(?:(?:y|and|pero|but|also|también|hola,?|hi,?|hello,?|hey,?)\s+)?"
+_FORMS = tuple(
+    re.compile(f"^{_LEADING}{form}$", re.IGNORECASE)
+    for form in (
+        # who one is
+        rf"(?:yo\s+)?me\s+llamo\s+{_NAME}",
+        rf"(?:mi\s+nombre\s+es|soy\s+de|vengo\s+de)\s+{_PLACE}",
+        rf"(?:my\s+name\s+is|my\s+name's|i\s+am\s+called|i'm\s+called|i\s+am\s+from|i'm\s+from|i\s+come\s+from)\s+{_PLACE}",
+        r"(?:yo\s+)?tengo\s+\d{1,2}\s+años",
+        r"(?:i\s+am|i'm)\s+\d{1,2}\s+years\s+old",
+        rf"(?:soy|somos|i\s+am|i'm|we\s+are|we're)\s+{_DIET}s?",
+        rf"(?:mi|nuestr[oa])\s+{_KIN_ES}(?:\s+{_NAME})?\s+es\s+{_DIET}",
+        rf"(?:my|our)\s+{_KIN_EN}(?:\s+{_NAME})?\s+is\s+{_DIET}",
+        # family and animals
+        rf"(?:mi|nuestr[oa])\s+{_KIN_ES}\s+se\s+llama\s+{_NAME}",
+        rf"(?:my|our)\s+{_KIN_EN}\s+is\s+(?:called|named)\s+{_NAME}",
+        rf"(?:my|our)\s+{_KIN_EN}'s\s+name\s+is\s+{_NAME}",
+        rf"(?:mi|nuestr[oa])\s+{_KIN_ES}(?:\s+{_NAME})?\s+tiene\s+\d{{1,2}}\s+años",
+        rf"(?:my|our)\s+{_KIN_EN}(?:\s+{_NAME})?\s+is\s+\d{{1,2}}\s+years\s+old",
+        r"(?:tengo|tenemos)\s+(?:un|una|dos|tres|cuatro|\d)\s+(?:hij[oa]s?|herman[oa]s?|niet[oa]s?|perr[oa]s?|"
+        r"gat[oa]s?)"
+        rf"(?:\s+que\s+se\s+llama\s+{_NAME})?",
+        r"(?:i|we)\s+have\s+(?:a|an|one|two|three|four|\d)\s+(?:sons?|daughters?|children|kids|brothers?|sisters?|"
+        r"dogs?|cats?)"
+        rf"(?:\s+(?:called|named)\s+{_NAME})?",
+        # home and work
+        rf"(?:(?:yo|nosotros)\s+)?(?:ahora\s+)?(?:vivo|vivimos)\s+(?:ahora\s+)?en\s+{_PLACE}",
+        rf"(?:i|we)\s+(?:now\s+)?live\s+(?:now\s+)?in\s+{_PLACE}",
+        rf"(?:me\s+he\s+mudado|nos\s+hemos\s+mudado|me\s+mud[eé]|nos\s+mudamos)\s+a\s+{_PLACE}",
+        rf"(?:i|we|i've|we've)\s+(?:have\s+)?moved\s+to\s+{_PLACE}",
+        rf"(?:yo\s+)?trabajo\s+(?:en\s+{_PLACE}|(?:de|como)\s+[^\W\d_]+(?:\s+[^\W\d_]+)?)",
+        rf"(?:i\s+work|i'm\s+working)\s+(?:at|for)\s+{_PLACE}",
+        r"i\s+work\s+as\s+an?\s+[^\W\d_]+(?:\s+[^\W\d_]+)?",
+        # days and numbers
+        rf"mi\s+cumpleaños\s+es\s+el\s+{_DATE_ES}",
+        rf"(?:el\s+cumpleaños\s+de\s+mi\s+{_KIN_ES}(?:\s+{_NAME})?|el\s+cumpleaños\s+de\s+{_NAME})\s+es\s+el\s+{_DATE_ES}",
+        rf"nac[ií]\s+el\s+{_DATE_ES}",
+        rf"my\s+(?:{_KIN_EN}(?:\s+{_NAME})?'s\s+)?birthday\s+is\s+(?:on\s+)?{_DATE_EN}",
+        rf"i\s+was\s+born\s+on\s+{_DATE_EN}",
+        rf"mi\s+(?:n[uú]mero\s+de\s+)?(?:tel[eé]fono|m[oó]vil)\s+es\s+(?:el\s+)?{_NUMBER}",
+        rf"my\s+(?:phone|mobile|cell)(?:\s+number)?\s+is\s+{_NUMBER}",
+        rf"(?:mi\s+(?:correo|email|e-mail)(?:\s+electr[oó]nico)?\s+es|my\s+(?:e-?mail|email)(?:\s+address)?\s+is)\s+{_MAIL}",
+        r"(?:mi\s+talla|mi\s+n[uú]mero\s+de\s+pie)\s+es\s+(?:la\s+|el\s+)?\w{1,4}",
+        r"my\s+(?:shoe\s+)?size\s+is\s+(?:a\s+)?\w{1,4}",
+        # things, likes, languages
+        rf"(?:mi|nuestr[oa])\s+{_THING_ES}\s+es\s+(?:un|una)\s+{_WHAT}",
+        rf"(?:my|our)\s+{_THING_EN}\s+is\s+an?\s+{_WHAT}",
+        rf"(?:tengo|tenemos)\s+(?:un|una)\s+{_THING_ES}\s+{_NAME}(?:\s+\S+)?",
+        rf"(?:i|we)\s+have\s+an?\s+{_NAME}\s+{_THING_EN}",
+        rf"mi\s+(?:color|comida|plato|libro|pel[ií]cula|canci[oó]n|equipo|animal)\s+favorit[oa]\s+es\s+{_WHAT}",
+        rf"my\s+favou?rite\s+\w+\s+is\s+{_WHAT}",
+        rf"(?:a\s+m[ií]\s+)?(?:no\s+)?me\s+(?:gustan?|encantan?)\s+(?:mucho\s+)?(?:el|la|los|las)\s+{_WHAT}",
+        rf"i\s+(?:really\s+)?(?:like|love|hate|don't\s+like|dislike)\s+(?:to\s+)?{_WHAT}",
+        r"hablo\s+(?:español|inglés|francés|alemán|italiano|portugués|catalán)(?:\s+y\s+\w+)?",
+        r"i\s+speak\s+(?:spanish|english|french|german|italian|portuguese)(?:\s+and\s+\w+)?",
+    )
+)
+_UNSURE = re.compile(
+    r"[\"«»“”`{}<>|]|https?:|\b(?:si|if|suppose|imagin\w*|ojal[aá]|quiz[aá]s?|tal\s+vez|maybe|perhaps|creo|i\s+think|"
+    r"i\s+guess|"
+    r"probabl\w*|would|could|might|let's\s+say|pretend|finge|broma|joke|kidding|dice|dicen|dijo|says|said|told|hoy|"
+    r"ayer|today|"
+    r"yesterday|tonight|ahora\s+mismo|right\s+now|por\s+ahora|for\s+now|antes|used\s+to|era|eran|was\s+(?!born)|were|"
+    r"when|cuando|"
+    r"como\s+si|as\s+if|unless|a\s+menos|poem|poema|story|cuento)\b",
+    re.IGNORECASE,
+)
+_WORK_ON = re.compile(
+    r"\b(?:translate|rephrase|rewrite|proofread|summari[sz]e|correct|pretend|role\s?play|act\s+as|write|traduc\w*|"
+    r"tradúc\w*|"
+    r"reescrib\w*|resum\w*|resúm\w*|corrig\w*|escrib\w*|redact\w*|haz\s+como\s+si|act[uú]a\s+como|say|"
+    r"di)\b[^.!?]*[:\"«“]",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(
+    r"\s*(?:;|\s[-–—]\s|,?\s*(?=¿)|,\s+(?=(?:what|how|can|could|where|when|who|which|why|do|does|please|so|qu[eé]|"
+    r"c[oó]mo|d[oó]nde|"
+    r"cu[aá]ndo|puedes|por\s+favor|as[ií]\s+que)\b)|,?\s+(?=(?:and|y)\s+(?:i|i'm|my|we|our|me|mi|vivo|tengo|soy|"
+    r"trabajo|nuestr[oa])\b))",
+    re.IGNORECASE,
+)
+
+
+def statements(message: str) -> list[str]:
+    """Return the clauses of a message that are to be learned, as they are to be remembered."""
+    text = message.strip()
+    is_material = "\n\n" in text or text.count("\n") > 2 or "```" in text or len(text.split()) > MAX_MESSAGE_WORDS
+    if is_material or _WORK_ON.search(text) or phrases.WRITING.search(text):
+        return []
+    clauses = [
+        clause.strip(" ,.!") for sentence in sentences(text) for clause in _BREAK.split(sentence) if "?" not in clause
+    ]
+    learned = [clause for clause in clauses if _is_sure(clause)]
+    return [_as_sentence(clause) for clause in dict.fromkeys(learned)][:MAX_LEARNED]
+
+
+def _is_sure(clause: str) -> bool:
+    if not clause or len(clause.split()) > MAX_CLAUSE_WORDS or _UNSURE.search(clause):
+        return False
+    return any(form.match(clause) for form in _FORMS)
+
+
+def _as_sentence(clause: str) -> str:
+    plain = re.sub(r"^(?:y|and|pero|but|also|también|hola|hi|hello|hey),?\s+", "", clause, flags=re.IGNORECASE)
+    return plain[:1].upper() + plain[1:]

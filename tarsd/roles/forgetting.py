@@ -1,0 +1,223 @@
+"""Forgets for people, on every node, and gives a receipt. Every core node does this, whatever its roles.
+
+Rules
+1. A person forgets only what that person may see; of anything else nothing is said but that it is not known.
+2. What goes along is `memory.closure`'s to say. Erasing, what is rewritten and the receipt are one commit.
+3. Every core node that is there is asked to obey at once; the others obey when they get the records, and say so in
+   the records (`obeying`), so that every node can show the receipt as it stands.
+4. A receipt holds keys, never a text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TypeVar
+
+from tarsd import calls
+from tarsd.calls import (
+    ForgetItem,
+    ForgetRequest,
+    ObeyRequest,
+    ReceiptRequest,
+    RecordsRequest,
+    Removed,
+    Who,
+)
+from tarsd.errors import InvalidInput, NotFound, TarsdError
+from tarsd.gossip.member import Member, State
+from tarsd.memory.access import is_member, may_see
+from tarsd.memory.bodies import (
+    RECEIPT,
+    SUMMARY,
+    DocumentBody,
+    MemoryBody,
+    ObeyedBody,
+    ProjectBody,
+    ReceiptBody,
+    SummaryBody,
+    receipt_key,
+)
+from tarsd.memory.closure import Closure, Remembered, Target, closure
+from tarsd.memory.forgetting import Forgotten, LetGo
+from tarsd.memory.forgetting_files import delete_files
+from tarsd.memory.store import Entry
+from tarsd.names import Capability, NodeId
+from tarsd.planning.receipts import NOT_YET, nodes_to_obey, receipt_item, removed_of, still_to_obey
+from tarsd.roles.base import Attributes, Role, Services
+from tarsd.roles.obeying import Obeying, Part
+from tarsd.rpc import CallContext, Handler
+
+_BodyT = TypeVar("_BodyT")
+
+OBEY_S = 10.0  # what a node that is there is given; one that needs longer is pending in the receipt
+MAX_RECEIPTS = 500
+_PULL_RECORDS = 5000
+
+
+class Forgetting(Role):
+    """Offers `forget`, `receipts` and `obey`. `parts` hold copies outside the records, and let go of them."""
+
+    name = "forgetting"
+
+    def __init__(self, services: Services, parts: Sequence[Part] = ()) -> None:
+        self._services = services
+        self._store = services.store
+        self._obeying = Obeying(services, [*parts, self._delete_leftovers])
+
+    def handlers(self) -> Mapping[Capability, Handler]:
+        """See `Role`."""
+        return {
+            calls.FORGET.name: self._forget,
+            calls.RECEIPTS.name: self._receipts,
+            calls.OBEY.name: self._obey,
+        }
+
+    def adverts(self) -> Mapping[Capability, Attributes]:
+        """See `Role`."""
+        return {name: {} for name in self.handlers()}
+
+    async def start(self) -> None:
+        """See `Role`."""
+        await self._obeying.start()
+
+    async def stop(self) -> None:
+        """See `Role`."""
+        await self._obeying.stop()
+
+    def problems(self) -> list[str]:
+        """See `Role`."""
+        return ["forgetting: the task that obeys ended"] if self._obeying.ended else []
+
+    # --- forgetting -------------------------------------------------------------------------------------------
+
+    async def _forget(self, request: ForgetRequest, context: CallContext) -> AsyncGenerator[ForgetItem, None]:
+        if bool(request.key) == bool(request.conversation):
+            raise InvalidInput("key: give either a key or a conversation")
+        found = await self._what_goes_along(request)
+        if request.preview:
+            yield ForgetItem("", found.keys, [])
+            return
+        identity = self._services.identity
+        nodes = nodes_to_obey(self._services.members(), await self._store.vector())
+        nodes[identity.node_id] = identity.name
+        receipt = ReceiptBody(secrets.token_hex(8), found.keys, nodes, time.time())
+        written: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
+        await self._store.forget_all(found.keys, [*written, (RECEIPT, "", receipt)])
+        yield await self._everywhere(receipt)
+
+    async def _what_goes_along(self, request: ForgetRequest) -> Closure:
+        projects = {body.id: body for body in await self._bodies("project", ProjectBody)}
+        remembered: list[Remembered] = [
+            *await self._bodies("memory", MemoryBody),
+            *await self._bodies("summary", SummaryBody),
+        ]
+        target = await self._target(request, projects)
+        found = await asyncio.to_thread(
+            closure, target, remembered, lambda body: may_see(request.who, body, projects)
+        )  # beside the loop: it reads all that is remembered
+        if request.conversation:
+            await self._refuse_what_is_anothers(request.who, found.forgotten, projects)
+        return found
+
+    async def _bodies(self, kind: str, shape: type[_BodyT]) -> list[_BodyT]:
+        return [body for body in await self._store.bodies_below(kind) if isinstance(body, shape)]
+
+    async def _target(self, request: ForgetRequest, projects: Mapping[str, ProjectBody]) -> Target:
+        """Return what is named, when this person may forget it (rule 1)."""
+        if request.conversation:
+            whose = None if request.who.sees_all else request.who.person
+            return Target(conversation=request.conversation, person=whose)
+        kind, _, _ = request.key.partition("/")
+        if kind not in ("memory", "summary", "project", "document"):
+            raise InvalidInput(f"key: {request.key[:80]!r} is no memory, summary, project or document")
+        body = await self._store.body_of(request.key)
+        match body:
+            case MemoryBody() | SummaryBody() if may_see(request.who, body, projects):
+                return Target(request.key)
+            case ProjectBody() if is_member(request.who, body):
+                return Target(request.key)
+            case DocumentBody():
+                return Target(request.key, file=body.file, passages=await self._store.texts_of(body.sha256))
+            case None if kind == "document" and await self._store.is_known(request.key):
+                return Target(request.key)  # passages that came before their document, or what a cut-off ingest left
+        raise NotFound(f"nothing is known of {request.key[:80]}")
+
+    async def _refuse_what_is_anothers(
+        self, who: Who, keys: Sequence[str], projects: Mapping[str, ProjectBody]
+    ) -> None:
+        for key in keys:
+            body = await self._store.body_of(key)
+            if isinstance(body, MemoryBody | SummaryBody) and not may_see(who, body, projects):
+                raise NotFound("nothing is known of that conversation")
+
+    async def _everywhere(self, receipt: ReceiptBody) -> ForgetItem:
+        """Have it obeyed here and by every core node that is there; return the receipt."""
+        others = [member for member in self._services.members() if self._is_there(member)]
+        own, *found = await asyncio.gather(
+            self._answer(receipt.id), *(self._ask(member, receipt.id) for member in others)
+        )
+        said = {str(member.node): removed for member, removed in zip(others, found, strict=True)}
+        said[self._services.identity.node_id] = own
+        return receipt_item(receipt, said, self._members())
+
+    async def _ask(self, member: Member, receipt: str) -> Removed:
+        try:
+            call = self._services.dispatch.call(calls.OBEY, ObeyRequest(receipt), only=member.node, deadline_s=OBEY_S)
+            return await call.one()
+        except TarsdError as error:
+            return still_to_obey(member.name, member, str(error))
+
+    def _is_there(self, member: Member) -> bool:
+        return not member.is_self and member.state is State.ALIVE and calls.OBEY.name in member.capabilities
+
+    def _members(self) -> dict[NodeId, Member]:
+        return {member.node: member for member in self._services.members()}
+
+    # --- obeying ----------------------------------------------------------------------------------------------
+
+    async def _obey(self, request: ObeyRequest, context: CallContext) -> AsyncGenerator[Removed, None]:
+        if await self._store.body_of(receipt_key(request.receipt)) is None and context.caller is not None:
+            await self._catch_up(context.caller.node_id)
+        yield await self._answer(request.receipt)
+
+    async def _answer(self, receipt: str) -> Removed:
+        said, name = await self._obeying.answer(receipt), self._services.identity.name
+        return removed_of(said) if said else Removed(name, "pending", reason=self._obeying.problem or NOT_YET)
+
+    async def _catch_up(self, node: NodeId) -> None:
+        """Fetch what a node has more than we: the receipt is at the end of its chain."""
+        more = True
+        while more:
+            request = RecordsRequest(await self._store.vector(), _PULL_RECORDS)
+            more = False
+            async with self._services.dispatch.call(calls.RECORDS, request, only=node) as items:
+                async for item in items:
+                    result = await self._store.apply(item.records)
+                    more = item.more and result.applied > 0
+
+    async def _delete_leftovers(self, forgotten: Forgotten) -> LetGo:
+        """Delete the vectors' files of a node that had the role `processing` and has it no more: nobody cleans them."""
+        node = self._services.config.node
+        if "processing" not in node.roles:
+            await asyncio.to_thread(delete_files, node.data_dir / "vectors", lambda file: False)
+        return LetGo()
+
+    # --- receipts ---------------------------------------------------------------------------------------------
+
+    async def _receipts(self, request: ReceiptRequest, context: CallContext) -> AsyncGenerator[ForgetItem, None]:
+        if not 0 < request.limit <= MAX_RECEIPTS:
+            raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_RECEIPTS}")
+        bodies = await self._store.bodies_below("receipt")
+        receipts = [body for body in bodies if isinstance(body, ReceiptBody) and request.receipt in ("", body.id)]
+        if request.receipt and not receipts:
+            raise NotFound(f"receipt: there is none with the id {request.receipt[:80]!r}")
+        said: dict[str, dict[str, Removed]] = {}
+        for body in bodies:
+            if isinstance(body, ObeyedBody):
+                said.setdefault(body.receipt, {})[body.node] = removed_of(body)
+        members = self._members()
+        for receipt in sorted(receipts, key=lambda each: -each.at)[: request.limit]:
+            yield receipt_item(receipt, said.get(receipt.id, {}), members)
