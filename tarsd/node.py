@@ -50,8 +50,10 @@ from tarsd.roles.journal import Journal
 from tarsd.roles.keeper import Keeper
 from tarsd.roles.memories import Memories
 from tarsd.roles.models import Models
+from tarsd.roles.moving import Moving
 from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.replicating import Replicator
+from tarsd.roles.settling import Settling
 from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
@@ -236,6 +238,7 @@ class Node:
             )
             self.gossip.subscribe(keeper.member_changed)
             self._roles.append(keeper)
+            self._roles += [Settling(services), Moving(services)]
             self._roles.append(Forgetting(services, [self.host.let_go, *(role.let_go for role in self._roles)]))
         for role in self._roles:
             self._handlers.update(role.handlers())

@@ -10,12 +10,16 @@ from aiohttp import web
 from tarsd.api import (
     anthropic_messages,
     backups,
+    diary,
     documents,
+    memories,
+    memory_moving,
     memory_status,
     models,
     ollama,
     openai_routes,
     page_files,
+    projects,
     trust,
     watching,
     ws,
@@ -33,6 +37,10 @@ MODULES = (
     watching,
     memory_status,
     backups,
+    memories,
+    projects,
+    memory_moving,
+    diary,
     trust,
     models,
     page_files,
@@ -60,6 +68,7 @@ async def manual(request: web.Request) -> web.Response:
         "websocket": inspect.getdoc(ws),
         "completions": inspect.getdoc(openai_routes),
         "documents": inspect.getdoc(documents),
+        "memories": inspect.getdoc(memories),
     }
     return json_reply(body)
 

@@ -6,15 +6,27 @@ A new route needs one line here and one in `scopes`; tests say which is missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
 from tarsd import calls
 from tarsd.api import openapi_shapes as shapes
 from tarsd.api.anthropic_shapes import MessagesBody
+from tarsd.api.diary import MAX_NAME_CHARACTERS
 from tarsd.api.documents import MAX_HITS, MAX_JOBS, MAX_NAME_BYTES, MAX_QUERY_CHARACTERS
 from tarsd.api.embeddings import EmbeddingRequest
+from tarsd.api.memories import (
+    MAX_LIMIT,
+    MAX_OFFSET,
+    MemoryChange,
+    NewMemory,
+    ProjectId,
+    Scope,
+    Sort,
+)
+from tarsd.api.memories import MAX_QUERY_CHARACTERS as MAX_MEMORY_QUERY
+from tarsd.api.memory_moving import Imported, SettingsChange
 from tarsd.api.memory_status import MemoryStatusReply
 from tarsd.api.models import DeleteBody, MeasureBody, PullBody
 from tarsd.api.ollama_embed import EmbedBody, OldEmbedBody
@@ -22,6 +34,7 @@ from tarsd.api.ollama_models import ShowBody
 from tarsd.api.ollama_shapes import ChatBody, GenerateBody
 from tarsd.api.openai_shapes import CompletionRequest
 from tarsd.api.page_files import SignIn
+from tarsd.api.projects import NewProject, ProjectChange
 from tarsd.api.responses_request import ResponseRequest
 from tarsd.api.text_completions import TextRequest
 from tarsd.api.trust import RevokeBody
@@ -107,9 +120,47 @@ ROUTES: dict[tuple[str, str], Described] = {
             "language": _LANGUAGE,
         },
     ),
+    ("GET", "/api/memories"): Described(
+        calls.MemoriesItem,
+        query={
+            "q": Parameter(Annotated[str, Meta(max_length=MAX_MEMORY_QUERY)]),
+            "kind": Parameter(Literal["memory", "summary"]),
+            "sort": Parameter(Sort),
+            "scope": Parameter(Scope),
+            "project": Parameter(ProjectId),
+            "history": _FLAG,
+            "limit": number(1, MAX_LIMIT),
+            "offset": number(0, MAX_OFFSET),
+        },
+    ),
+    ("POST", "/api/memories"): Described(calls.SaveItem, body=NewMemory, status=201),
+    ("GET", "/api/memories/{key}"): Described(calls.Memory),
+    ("PATCH", "/api/memories/{key}"): Described(calls.SaveItem, body=MemoryChange),
+    ("DELETE", "/api/memories/{key}"): Described(calls.ForgetItem, query={"preview": _FLAG}),
+    ("GET", "/api/receipts"): Described(shapes.ReceiptsReply, query={"limit": number(1, MAX_LIMIT)}),
+    ("GET", "/api/receipts/{id}"): Described(calls.ForgetItem),
+    ("GET", "/api/projects"): Described(calls.ProjectsItem),
+    ("POST", "/api/projects"): Described(calls.SaveProjectItem, body=NewProject, status=201),
+    ("PATCH", "/api/projects/{id}"): Described(calls.SaveProjectItem, body=ProjectChange),
+    ("GET", "/api/diary"): Described(
+        calls.DiaryItem,
+        query={
+            "job": Parameter(Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]),
+            "limit": number(1, MAX_LIMIT),
+        },
+    ),
+    ("POST", "/api/diary/{id}/undo"): Described(calls.UndoItem),
+    ("GET", "/api/memory/settings"): Described(calls.SettingsItem),
+    ("PATCH", "/api/memory/settings"): Described(calls.SettingsItem, body=SettingsChange),
+    ("GET", "/api/memory/status"): Described((MemoryStatusReply,)),
+    ("GET", "/api/memory/export"): Described(
+        content=(LINES, "text/markdown"), query={"format": Parameter(Literal["json", "markdown"]), "history": _FLAG}
+    ),
+    ("POST", "/api/memory/import"): Described(
+        Imported, body=bytes, body_content="application/octet-stream", query={"preview": _FLAG}
+    ),
     ("GET", "/api/members"): Described(shapes.MembersReply, (JSON, LINES), query={"watch": _FLAG}),
     ("GET", "/api/status"): Described((calls.StatusItem, shapes.ClusterStatusReply), query={"cluster": _FLAG}),
-    ("GET", "/api/memory/status"): Described((MemoryStatusReply,)),
     ("POST", "/api/nightly"): Described(content=(LINES,), body=NightlyBody, body_required=False),
     ("POST", "/api/invite"): Described(shapes.InviteReply, body=InviteRequest, body_required=False),
     ("POST", "/api/backup"): Described(dict[str, Any]),

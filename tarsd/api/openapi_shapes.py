@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tarsd.api.inference import Extra
 from tarsd.api.watching import ClusterEntry
-from tarsd.calls import IngestItem
+from tarsd.calls import ForgetItem, IngestItem
 
 
 class OwnError(Struct):
@@ -135,6 +135,12 @@ class ModelsReply(Struct):
 
     object: Literal["list"]
     data: list[ModelReply]
+
+
+class ReceiptsReply(Struct):
+    """What was forgotten, newest first."""
+
+    receipts: list[ForgetItem]
 
 
 class JobsReply(Struct):

@@ -4,6 +4,7 @@
     POST /v1/chat/completions   OpenAI-compatible       GET  /v1/models
     POST /v1/messages           Anthropic-compatible    POST /api/chat, /api/generate, … as Ollama
     POST /api/documents         take in a document      GET  /api/jobs, /api/search
+    GET, POST, PATCH, DELETE /api/memories, /api/projects, /api/memory/…   what is remembered
     GET  /api/members, /api/status                      POST /api/nightly, /api/invite (admin token)
     POST /api/revoke, /api/rotate (admin token)
     GET  /api/models            models of all nodes     POST /api/pull, /api/measure, DELETE /api/delete (admin token)

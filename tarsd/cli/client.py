@@ -97,10 +97,25 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    async def json(self, method: str, path: str, *, body: object = None, params: Params | None = None) -> Any:
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        upload: AsyncIterable[bytes] | None = None,
+        params: Params | None = None,
+    ) -> Any:
         """Return the response of one request as plain data; raises what the node refused with."""
-        async with self._request(method, path, body=_encoded(body), params=params) as response:
+        data = upload if upload is not None else _encoded(body)
+        async with self._request(method, path, body=data, params=params) as response:
             return msgspec.json.decode(await response.read())
+
+    async def pieces(self, method: str, path: str, *, params: Params | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield a response that is not ours to read, as it comes."""
+        async with self._request(method, path, params=params) as response:
+            async for piece in response.content.iter_any():
+                yield piece
 
     async def lines(
         self,
@@ -167,6 +182,8 @@ class ApiClient:
         self, method: str, path: str, *, body: object = None, length: int = 0, params: Params | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
+        if body is not None and not headers:
+            headers = {"Content-Type": "application/octet-stream"}
         if length:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
         with self._told():

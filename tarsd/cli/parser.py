@@ -6,6 +6,7 @@ import argparse
 
 from tarsd import __version__
 from tarsd.cli.backup_parser import add_backup_commands
+from tarsd.cli.memory_parser import add_memory_commands
 from tarsd.cli.parsing import Adder, Parser, add_common, duration, lifetime
 
 _ABOUT = """\
@@ -43,9 +44,9 @@ def build_parser() -> Parser:
     for add in (
         _add_cluster_commands,
         _add_people_commands,
+        add_memory_commands,
         _add_model_commands,
         _add_watching_commands,
-        _add_memory_commands,
         add_backup_commands,
         _add_token_commands,
         _add_config_commands,
@@ -220,18 +221,6 @@ def _add_watching_commands(add: Adder) -> None:
     )
     nightly.add_argument("--now", action="store_true", help="run them now")
     nightly.add_argument("jobs", nargs="*", metavar="JOB", help="only these")
-
-
-def _add_memory_commands(add: Adder) -> None:
-    memory = add(
-        "memory",
-        "memory_status:status",
-        "Show what is remembered and whether it is safe.",
-        "tarsd memory status\ntarsd memory status --json",
-    )
-    parts = memory.add_subparsers(metavar="status")
-    status = add.part(parts, "status", "show which PC has which records, what has one copy only, what takes room")
-    status.set_defaults(command="memory_status:status")
 
 
 def _add_token_commands(add: Adder) -> None:

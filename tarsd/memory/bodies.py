@@ -20,6 +20,7 @@ SUMMARY = "summary"
 MEMORY = "memory"
 PROJECT = "project"
 DIARY = "diary"
+SETTING = "setting"
 TOMBSTONE = "tombstone"
 RECEIPT = "receipt"
 OBEYED = "obeyed"
@@ -160,6 +161,14 @@ class DiaryBody(msgspec.Struct, frozen=True):
     undone_at: Time = 0.0
 
 
+class SettingBody(msgspec.Struct, frozen=True):
+    """Something that a person settled for itself, such as `automatic`: TARS may learn about it by itself."""
+
+    name: Id
+    person: Person = ""
+    value: bool = True
+
+
 class TombstoneBody(msgspec.Struct, frozen=True):
     """That a key and all below it are forgotten; never says what was there."""
 
@@ -201,6 +210,7 @@ Body = (
     | MemoryBody
     | ProjectBody
     | DiaryBody
+    | SettingBody
     | TombstoneBody
     | ReceiptBody
     | ObeyedBody
@@ -212,6 +222,7 @@ KINDS: dict[str, type[Body]] = {
     MEMORY: MemoryBody,
     PROJECT: ProjectBody,
     DIARY: DiaryBody,
+    SETTING: SettingBody,
     TOMBSTONE: TombstoneBody,
     RECEIPT: ReceiptBody,
     OBEYED: ObeyedBody,
@@ -243,6 +254,11 @@ def diary_key(identity: str) -> str:
     return f"diary/{identity}"
 
 
+def setting_key(name: str, person: str) -> str:
+    """Return the key of a setting; "-" is no name of a person, and stands for "" there."""
+    return f"setting/{name}/{person or '-'}"
+
+
 def conversation_key(identity: str, person: str | None = None) -> str:
     """Return the key at which a conversation is forgotten, a person's or (None) whosever; only tombstones lie there."""
     return f"conversation/{identity}" if person is None else f"conversation/{identity}/{person or '-'}"
@@ -268,6 +284,8 @@ def key_of(body: Body) -> str:
             return project_key(body.id)
         case DiaryBody():
             return diary_key(body.id)
+        case SettingBody():
+            return setting_key(body.name, body.person)
         case ReceiptBody():
             return receipt_key(body.id)
         case ObeyedBody():

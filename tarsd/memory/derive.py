@@ -20,6 +20,7 @@ from tarsd.memory.bodies import (
     PassageBody,
     ProjectBody,
     ReceiptBody,
+    SettingBody,
     SummaryBody,
     TombstoneBody,
 )
@@ -89,7 +90,7 @@ async def _show(database: Database) -> list[int]:
     texts: list[tuple[int, str, str]] = []
     for number, kind, key, packed in found:
         body = bodies.read(kind, key, packed)
-        if body is None or isinstance(body, TombstoneBody | ReceiptBody | ObeyedBody):
+        if body is None or isinstance(body, SettingBody | TombstoneBody | ReceiptBody | ObeyedBody):
             continue
         table, columns = _row(body)
         rows[table].append((number, *columns))

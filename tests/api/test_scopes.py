@@ -19,7 +19,7 @@ def paths_of_all_modules() -> set[str]:
     for module in pkgutil.iter_modules(tarsd.api.__path__):
         offered = getattr(importlib.import_module(f"tarsd.api.{module.name}"), "routes", None)
         for route in offered() if offered else ():
-            found.add(route.path.replace("{name:.+}", "{name}"))
+            found.add(route.path.replace(":.+}", "}"))
     return found
 
 
