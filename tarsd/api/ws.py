@@ -10,7 +10,8 @@ From the reader; all but `type`, `text` and (to resume) `answer` may be left out
 To the reader
     {"type": "session", "conversation", "node": "pc1", "version", "peers": ["http://…"], "pass"}   first, and when the
                                                                             conversation changes
-    {"type": "answer" | "route" | "sources" | "token" | "notice" | "done" | "error", …}   events of `tarsd.host.events`
+    {"type": "answer" | "route" | "memories" | "sources" | "token" | "notice" | "done" | "error", …}
+                                                                            events of `tarsd.host.events`
     {"type": "stopped"}                                                     instead of `done`, after a stop
     {"type": "beat"}                                                        an answer runs, there is nothing to say
     {"type": "peers", "peers": […]}                                         the session's peers have changed
