@@ -78,7 +78,8 @@ def _free_name(folder: Path, stem: str) -> Path:
 
 def _begin(draft: Path) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
-    draft.unlink(missing_ok=True)
+    for left in draft.parent.glob("*.part"):  # of a backup that was cut off: a forgotten text must not stay in it
+        left.unlink(missing_ok=True)
     draft.touch(mode=0o600)
     connection = sqlite3.connect(draft)
     try:

@@ -210,6 +210,7 @@ async def prove(backup: Path, scratch: Path) -> list[str]:
 
 def _make_scratch(folder: Path) -> None:
     with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a proof that was cut off
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,6 +45,10 @@ class Backing(Role):
     def nightly(self) -> Mapping[str, NightlyPart]:
         """See `Role`."""
         return {"health_check": self.back_up}
+
+    async def start(self) -> None:
+        """See `Role`. What a crash left of a backup or a proof goes: a forgotten text must not stay in it."""
+        await asyncio.to_thread(_clean, self._folder, self._services.config.node.data_dir / SCRATCH)
 
     def problems(self) -> list[str]:
         """See `Role`."""
@@ -84,6 +89,11 @@ class Backing(Role):
 
     async def _remove(self, paths: list[Path]) -> None:
         await asyncio.to_thread(_unlink, paths)
+
+
+def _clean(folder: Path, scratch: Path) -> None:
+    _unlink(list(folder.glob("*.part")))
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _unlink(paths: list[Path]) -> None:
