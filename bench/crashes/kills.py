@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ def _child(path: str, seed: str, names: list[str], pipe: Connection) -> None:
         asyncio.run(Writer(Path(path), seed, names, pipe.send).run(_TURNS))
     except Exception as error:
         pipe.send(("failed", 0, [f"{type(error).__name__}: {error}"]))
+    os._exit(0)  # the thread of a database that was left open would keep it
 
 
 def _judge(home: Path, account: Account, tally: Tally, name: str) -> None:

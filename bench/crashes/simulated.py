@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import shutil
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -71,6 +72,7 @@ def _child(path: str, seed: str, names: list[str], pipe: Connection) -> None:
     except Exception as error:
         events.append(("failed", f"{type(error).__name__}: {error}"))
     pipe.send(events)
+    os._exit(0)  # the thread of a database that was left open would keep it
 
 
 def _named(event: Event) -> Event:

@@ -32,7 +32,7 @@ def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mappin
 async def _compact(services: Services) -> JobResult:
     path = services.config.node.data_dir / "memory.db"
     before = path.stat().st_size if path.exists() else 0
-    await services.store.optimize()
+    await services.store.optimize(rewrite=True)
     freed = before - (path.stat().st_size if path.exists() else 0)
     return JobResult(int(freed > 0), f"database compacted, {max(freed, 0)} bytes freed")
 
