@@ -96,6 +96,14 @@ class Commands:
             found["keywords"] = await database.value("SELECT COUNT(*) FROM keywords")
         return found
 
+    async def keys(self) -> dict[str, Any]:
+        """Return the keys of all memories that are visible."""
+        return {"keys": [row[0] for row in await self._node.store.rows("SELECT 'memory/' || memory FROM memories")]}
+
+    async def problems(self) -> dict[str, Any]:
+        """Return what is wrong with the records here."""
+        return {"problems": await self._node.store.integrity_check()}
+
     def _changed(self, change: Change) -> None:
         self._pending.put_nowait((time.monotonic(), change))
 

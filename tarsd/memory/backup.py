@@ -59,6 +59,7 @@ async def make(
             async with aiosqlite.connect(draft, isolation_level=None) as target:
                 await target.execute("PRAGMA synchronous = OFF")  # it is brought to the disk before it gets its name
                 await target.execute("PRAGMA journal_mode = OFF")
+                await target.execute("PRAGMA secure_delete = ON")  # what is copied again may be erased by then
                 await _copy(store, target)
             heads, counts = await asyncio.to_thread(_counted, draft)
         manifest = Manifest(node=node, name=name, made_at=at, schema=len(MIGRATIONS), heads=heads, counts=counts)
@@ -78,7 +79,8 @@ def _free_name(folder: Path, stem: str) -> Path:
 
 def _begin(draft: Path) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
-    draft.unlink(missing_ok=True)
+    for left in draft.parent.glob("*.part"):  # of a backup that was cut off: a forgotten text must not stay in it
+        left.unlink(missing_ok=True)
     draft.touch(mode=0o600)
     connection = sqlite3.connect(draft)
     try:

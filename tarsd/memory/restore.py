@@ -29,10 +29,11 @@ from tarsd.memory.ledger import from_row
 from tarsd.memory.log import EMPTY, TOMBSTONE, Head, State, digest, fault
 from tarsd.memory.schema import LOG_COLUMNS, MIGRATIONS
 from tarsd.memory.store import Store
+from tarsd.memory.writer import SCRUB_DUE
 from tarsd.names import NodeId
 
 ASIDE = "before-restore"
-_KEPT_WITH_THE_NODE = ("origin", "scrub_due")  # facts in `meta` of the node as it was, not of its records
+_KEPT_WITH_THE_NODE = ("origin",)  # facts in `meta` of the node as it was, not of its records
 _UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 
 
@@ -170,8 +171,9 @@ def _lay(connection: sqlite3.Connection, grave: tuple[str, int, str]) -> int:
                 WHERE {_UNDER} AND kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d} AND (hlc, origin) < (?2, ?3)"""
     connection.execute(f"UPDATE waiting {erase}", grave)
     erased = connection.execute(f"UPDATE log {erase}", grave).rowcount
-    if erased:  # its derived tables, where it has some, show them still
+    if erased:  # its derived tables, where it has some, show them still; the file is rewritten at the next start
         connection.execute("DELETE FROM meta WHERE name = 'derived'")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (SCRUB_DUE,))
     return int(erased)
 
 
@@ -210,6 +212,7 @@ async def prove(backup: Path, scratch: Path) -> list[str]:
 
 def _make_scratch(folder: Path) -> None:
     with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a proof that was cut off
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

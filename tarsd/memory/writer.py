@@ -28,6 +28,7 @@ from tarsd.names import NodeId
 from tarsd.wire import encode
 
 SCRUB_DUE = "scrub_due"  # in `meta` from an erasure until the keyword index and the WAL are clean of it
+REWRITE_DUE = "rewrite_due"  # in `meta` from an erasure until no page has a gap with old bytes
 ORIGIN = "origin"
 
 

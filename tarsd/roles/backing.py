@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,10 @@ class Backing(Role):
         """Return what people should know, "" for nothing."""
         return self._last_problem
 
+    async def start(self) -> None:
+        """See `Role`. What a crash left of a backup or a proof goes: a forgotten text must not stay in it."""
+        await asyncio.to_thread(_clean, self._folder, self._services.config.node.data_dir / SCRATCH)
+
     async def make(self) -> BackupMade:
         """Make a backup now and say where it is; raises `StorageError`."""
         async with self._lock:
@@ -89,6 +94,11 @@ class Backing(Role):
 
     async def _remove(self, paths: list[Path]) -> None:
         await asyncio.to_thread(_unlink, paths)
+
+
+def _clean(folder: Path, scratch: Path) -> None:
+    _unlink(list(folder.glob("*.part")))
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _unlink(paths: list[Path]) -> None:

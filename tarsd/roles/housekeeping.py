@@ -20,7 +20,7 @@ DAY_S = 86_400
 CUT_OFF_UPLOAD_S = DAY_S  # no upload takes a day
 DAMAGED_DAYS = 90  # time enough to look for what is in it; records come back from peers long before
 DIARY_DAYS = 400
-MAX_FORGOTTEN = 50  # entries of the diary a night: each costs a commit on every node
+MAX_FORGOTTEN = 50  # entries of the diary a night
 
 
 def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mapping[str, NightlyPart]:
@@ -35,7 +35,7 @@ def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mappin
 async def _compact(services: Services, night: Night) -> JobResult:
     path = services.config.node.data_dir / "memory.db"
     before = path.stat().st_size if path.exists() else 0
-    await services.store.optimize()
+    await services.store.optimize(rewrite=True)
     freed = before - (path.stat().st_size if path.exists() else 0)
     return JobResult(int(freed > 0), f"database compacted, {max(freed, 0)} bytes freed")
 
@@ -47,7 +47,7 @@ async def _cleanup(services: Services, night: Night) -> JobResult:
         "log files": _remove_old((folder / "logs").glob("tarsd.log.*"), now - keep_days * DAY_S),
         "cut off uploads": _remove_old((folder / "spool").glob("*.part"), now - CUT_OFF_UPLOAD_S),
         "damaged databases": _remove_old(folder.glob("*.db.corrupt-*"), now - DAMAGED_DAYS * DAY_S),
-        "entries of the diary": await _forget_old_nights(services, night, now),
+        "entries of the diary": await _forget_old_nights(services, now),
     }
     told = ", ".join(f"{count} {what}" for what, count in removed.items() if count)
     return JobResult(sum(removed.values()), f"removed: {told}" if told else "nothing old to remove")
@@ -60,9 +60,8 @@ def _remove_old(paths: Iterable[Path], before: float) -> int:
     return len(old)
 
 
-async def _forget_old_nights(services: Services, night: Night, now: float) -> int:
+async def _forget_old_nights(services: Services, now: float) -> int:
     keys = await services.store.old_diary(now - DIARY_DAYS * DAY_S, MAX_FORGOTTEN)
-    for key in keys:
-        await services.store.forget(key)
-        await night.step(night.cursor, "old nights are forgotten")
+    if keys:
+        await services.store.forget_all(keys)  # in one commit: after each one the files are cleaned
     return len(keys)

@@ -118,6 +118,16 @@ async def test_a_failed_backup_leaves_no_file(store: Store, tmp_path: Path, monk
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 
+async def test_what_a_crash_left_of_a_backup_goes_with_the_next(store: Store, tmp_path: Path) -> None:
+    for left in (tmp_path / FOLDER / "pc1.part", tmp_path / "scratch" / "memory.db"):
+        left.parent.mkdir()
+        left.write_text("the secret canary")
+    path = await backed_up(store, tmp_path)
+    assert os.listdir(tmp_path / FOLDER) == [path.name]
+    assert await restore.prove(path, tmp_path / "scratch") == []
+    assert "scratch" not in os.listdir(tmp_path)
+
+
 async def test_only_the_newest_of_this_node_are_kept(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     paths = [(await backup.make(store, folder, ANA, "pc1", lambda at=at: at))[0] for at in (1000.0, 3000.0, 2000.0)]

@@ -90,6 +90,15 @@ async def test_nothing_goes_while_the_fresh_one_cannot_be_restored(
     assert (kept.note(), first.name in names(tmp_path)) == ("", False)
 
 
+async def test_what_a_crash_left_of_a_backup_goes_at_the_start(store: Store, tmp_path: Path) -> None:
+    for left in (tmp_path / FOLDER / "pc1.part", tmp_path / "backup-proof" / "memory.db"):
+        left.parent.mkdir()
+        left.write_text("the secret canary")
+    await backing(store, tmp_path).start()
+    assert names(tmp_path) == []
+    assert "backup-proof" not in os.listdir(tmp_path)
+
+
 async def test_two_at_once_are_made_one_after_the_other(store: Store, tmp_path: Path) -> None:
     kept = backing(store, tmp_path)
     one, other = await asyncio.gather(kept.make(), kept.make())
