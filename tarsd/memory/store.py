@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -119,6 +119,19 @@ class Store(Sharing, History):
         """
         checked = [_check(*entry) for entry in entries]
         return await uninterrupted(self._writer.append(checked))
+
+    async def append_as_read(self, entries: Sequence[Entry], read: Mapping[str, Body]) -> list[Record] | None:
+        """Write records of what was made of others, if each of these keys still shows what was read of it.
+
+        Else None, and nothing is written: what somebody changed or forgot meanwhile must not come back with it.
+        """
+        checked = [_check(*entry) for entry in entries]
+
+        def is_as_read(shown: Mapping[str, Record]) -> bool:
+            now = {key: bodies.read(record.kind, key, record.body) for key, record in shown.items()}
+            return all(now.get(key) == body for key, body in read.items())
+
+        return await uninterrupted(self._writer.append_as_read(checked, is_as_read, set(read)))
 
     async def apply(self, records: Sequence[Record]) -> ApplyResult:
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""

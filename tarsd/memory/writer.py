@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -100,8 +100,25 @@ class Writer:
                 written += await self._append_batch(entries[first : first + BATCH_RECORDS])
         return written
 
+    async def append_as_read(
+        self,
+        entries: Sequence[tuple[str, str, bytes]],
+        is_as_read: Callable[[Mapping[str, Record]], bool],
+        keys: set[str],
+    ) -> list[Record] | None:
+        """Write entries as `append` does, if what `keys` show still is what their writer read; None otherwise."""
+        written: list[Record] = []
+        async with self.order:  # from looking to the last commit: nothing comes in between
+            if not is_as_read(await self._shown(keys)):
+                return None
+            for first in range(0, len(entries), BATCH_RECORDS):
+                written += await self._append_batch(entries[first : first + BATCH_RECORDS])
+        return written
+
     async def _append_batch(self, entries: Sequence[tuple[str, str, bytes]]) -> list[Record]:
         shown = await self._shown({key for _, key, _ in entries})
+        # What takes a record's place is later than it, even where that came from a clock far ahead: else it is lost.
+        self._clock.pass_by_force(max((record.hlc for record in shown.values()), default=0))
         new: list[Record] = []
         results: list[Record] = []
         for kind, key, body in entries:

@@ -19,7 +19,7 @@ from tarsd import calls, routing
 from tarsd.calls import SearchMemoriesRequest, SummarizeRequest
 from tarsd.errors import TarsdError
 from tarsd.gossip.member import Load, Member
-from tarsd.memory.bodies import MEMORY, SUMMARY, DiaryChange, MemoryBody, SummaryBody
+from tarsd.memory.bodies import MEMORY, SUMMARY, Body, DiaryChange, MemoryBody, SummaryBody
 from tarsd.memory.history import Arrived
 from tarsd.memory.recollections import EVERYTHING, Filter
 from tarsd.memory.store import Entry
@@ -72,15 +72,19 @@ class Compacting:
         apart, merged, groups = await self._apart(), 0, 0
         place = _place(night.cursor)
         while groups < MAX_MERGES and (fresh := await self._store.arrived(place, STEP)):
-            merges = await self._merges(fresh, apart)
+            merges, known = await self._merges(fresh, apart)
+            if not await self._write(night, merges, known):
+                continue  # somebody changed or forgot one of them meanwhile: they are looked at anew
             merged += sum(len(merge.replaced) for merge in merges)
             groups += len(merges)
-            await self._write(night, merges)
             place = fresh[-1].arrival
             await night.step(f"{RULES}:{place}", f"{merged} memories merged")
         return JobResult(merged, f"{merged} memories merged into {groups}" if groups else "no memory twice")
 
-    async def _merges(self, fresh: Sequence[Arrived], apart: Sequence[frozenset[str]]) -> list[Merge]:
+    async def _merges(
+        self, fresh: Sequence[Arrived], apart: Sequence[frozenset[str]]
+    ) -> tuple[list[Merge], dict[str, Found]]:
+        """Return what becomes one, and all that was compared, by keys."""
         known: dict[str, Found] = {each.key: await self._found(each.key, each.body) for each in fresh}
         pairs: set[tuple[str, str]] = set()
         for each in fresh:
@@ -90,7 +94,7 @@ class Compacting:
                 if isinstance(kept.body, MemoryBody) and not kept.body.replaced_by:
                     known[kept.key] = await self._found(kept.key, kept.body)
             pairs |= {(each.key, key) for key in near}
-        return [duplicates.merge(group) for group in duplicates.groups(list(known.values()), pairs, apart)]
+        return [duplicates.merge(group) for group in duplicates.groups(list(known.values()), pairs, apart)], known
 
     async def _found(self, key: str, body: MemoryBody) -> Found:
         stood_for = await self._store.get_many(duplicates.merged_of(body))
@@ -107,12 +111,14 @@ class Compacting:
             log.debug("duplicates are sought by words alone: %s", type(error).__name__)
         return [key for key in dict.fromkeys(found) if key.startswith("memory/")]
 
-    async def _write(self, night: Night, merges: Sequence[Merge]) -> None:
+    async def _write(self, night: Night, merges: Sequence[Merge], known: Mapping[str, Found]) -> bool:
         entries: list[Entry] = []
+        read: dict[str, Body] = {}
         for merge in merges:
             entries.append((MEMORY, merge.key, merge.made))
             entries += [(MEMORY, key, body) for key, body in merge.replaced]
-        await self._make(night, entries)
+            read |= {key: known[key].body for key, _ in merge.replaced}
+        return await self._make(night, entries, read)
 
     # --- summaries ------------------------------------------------------------------------------------------------
 
@@ -126,22 +132,18 @@ class Compacting:
         taken = projects = 0
         for synthesis in compaction.syntheses(summaries, self._clock(), undone):
             await night.step(night.cursor, f"{taken} summaries taken together")
-            await self._synthesise(night, synthesis)
-            taken += len(synthesis.keys)
-            projects += 1
+            if await self._synthesise(night, synthesis):
+                taken += len(synthesis.keys)
+                projects += 1
         return JobResult(taken, f"{taken} summaries became {projects}" if projects else "no summary to take together")
 
-    async def _synthesise(self, night: Night, synthesis: Synthesis) -> None:
+    async def _synthesise(self, night: Night, synthesis: Synthesis) -> bool:
         text = compaction.whole(synthesis, await self._written(compaction.text_of(synthesis)))
         project = await self._store.project(synthesis.bodies[-1].project)
         key, made, old = compaction.made_of(synthesis, text, project.name if project else "")
-        # The model may have taken minutes: what somebody changed or forgot meanwhile must not come back with it.
-        shown = await self._store.shown(synthesis.keys)
-        if any(each not in shown or shown[each].body != body for each, body in zip(*synthesis, strict=True)):
-            return
         entries: list[Entry] = [(SUMMARY, key, made)]
         entries += [(SUMMARY, each, body) for each, body in old]
-        await self._make(night, entries)
+        return await self._make(night, entries, dict(zip(*synthesis, strict=True)))
 
     async def _written(self, text: str) -> str:
         """Return a model's summary, "" where no model can."""
@@ -172,15 +174,23 @@ class Compacting:
             for body in await self._store.replaced(duplicates.MERGED)
         ]
 
-    async def _make(self, night: Night, entries: Sequence[Entry]) -> None:
+    async def _make(self, night: Night, entries: Sequence[Entry], read: Mapping[str, Body]) -> bool:
+        """Write it, if what it was made of still is there as it was read; say whether it was.
+
+        Comparing asks other nodes, and a model may take minutes: what somebody changed or forgot meanwhile must not
+        come back.
+        """
         if not entries:
-            return
+            return True
         shown = await self._store.shown([key for _, key, _ in entries])
         before = {key: shown[key].record for _, key, _ in entries if key in shown}
         await night.intend([DiaryChange(key, before.get(key, "")) for _, key, _ in entries])
-        records = await self._store.append_many(entries)
+        records = await self._store.append_as_read(entries, read)
+        if records is None:
+            return False
         await night.did()
         await self._services.confirm(records)
+        return True
 
 
 def _place(cursor: str) -> int:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from tarsd import calls
 from tarsd.calls import DiaryEntry, DiaryItem, DiaryRequest, UndoItem, UndoRequest, Who
-from tarsd.errors import InvalidInput, NotAllowed, NotFound
+from tarsd.errors import InvalidInput, NotAllowed, NotFound, Overloaded
 from tarsd.memory.access import may_see
 from tarsd.memory.bodies import DIARY, MEMORY, SUMMARY, Body, DiaryBody, MemoryBody, ProjectBody, SummaryBody
 from tarsd.memory.store import Entry
@@ -64,13 +64,17 @@ class Diary(Role):
         if not all(self._may(request.who, each, projects) for each in bodies.values()):
             raise NotAllowed("this entry changed memories that are not yours; an administrator may undo it")
         undone = compaction.Undone([], [])
+        now: Mapping[str, Body] = {}
         if not entry.undone_at:
             shown = await self._store.shown([change.key for change in entry.changes])
             now = {key: version.body for key, version in shown.items()}
             undone = compaction.undo(entry.changes, bodies, now)
             entry = replace(entry, undone_at=self._clock())
         written: list[Entry] = [(_kind(body), key, body) for key, body in undone.writes]
-        records = await self._store.append_many([*written, (DIARY, "", entry)])
+        read = {key: now[key] for key, _ in undone.writes if key in now}
+        records = await self._store.append_as_read([*written, (DIARY, "", entry)], read)
+        if records is None:
+            raise Overloaded("somebody changed or forgot some of it at this moment; try again", retry_after_s=1)
         await self._services.confirm(records)
         restored = [RecordId(f"{record.origin}:{record.seq}") for record in records[:-1]]
         yield UndoItem(await self._shown(request.who, entry, projects), restored, undone.kept)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from contextlib import aclosing
 
 import pytest
@@ -79,6 +80,20 @@ async def test_what_peers_would_not_read_is_not_written(
     with pytest.raises(InvalidInput):
         await store.append_many([("passage", "", passage("good")), (kind, key, body)])
     assert await store.vector() == {}
+
+
+async def test_what_is_changed_is_seen_though_the_old_text_came_from_a_clock_a_year_ahead(
+    open_store: OpenStore,
+) -> None:
+    store, other = await open_store(), await open_store("other.db", BOB, clock=lambda: time.time() + 366 * 86_400)
+    await other.append("memory", "", MemoryBody("pin", "The gate opens at seven."))
+    await store.apply(await other.records_since({}))
+    await store.append("memory", "", MemoryBody("pin", "The gate opens at eight."))
+    await other.apply(await store.records_since({}))
+    for each in (store, other):
+        memory = await each.memory("memory/pin")
+        assert memory is not None
+        assert memory.text == "The gate opens at eight."
 
 
 async def test_a_cancelled_caller_does_not_tear_what_it_began(store: Store) -> None:

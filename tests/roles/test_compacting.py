@@ -10,7 +10,7 @@ import pytest
 
 from tarsd import calls
 from tarsd.calls import SummarizeItem, UndoItem, UndoRequest, Who
-from tarsd.errors import NotAllowed, NotFound
+from tarsd.errors import NotAllowed, NotFound, Overloaded
 from tarsd.gossip.member import Load
 from tarsd.memory.bodies import DiaryChange, MemoryBody, ProjectBody, SummaryBody
 from tarsd.memory.recollections import EVERYTHING, Filter
@@ -200,6 +200,40 @@ async def test_what_was_forgotten_since_does_not_come_back(store: Store) -> None
     assert item.kept == ["memory/a"]
     assert await store.memory("memory/a") is None
     assert "memory/b" in await current(store)
+
+
+async def test_a_memory_that_is_forgotten_while_it_is_compared_does_not_come_back(store: Store) -> None:
+    await write(store, *BOILER, memory("d", "Every June the boiler is serviced.", made_at=4.0))
+
+    class ForgetsMeanwhile(ScriptedNight):
+        async def intend(self, changes: Any) -> None:
+            await super().intend(changes)
+            if "memory/a" in [change.key for change in changes]:
+                await store.forget("memory/a")
+
+    await compact(store, ForgetsMeanwhile(Journal(store, "pc1")))
+    assert await store.memory("memory/a") is None
+    assert not any("memory/a" in key for key in await current(store))
+    assert BOILER[0].text not in (await current(store)).values()
+    assert "memory/b" in await current(store)
+    assert "memory/c" not in await current(store)  # what can be made one still is
+
+
+async def test_a_memory_that_is_forgotten_while_it_is_undone_does_not_come_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(store, *BOILER)
+    await compact(store)
+    plain = store.append_as_read
+
+    async def forgotten_first(entries: Any, read: Any) -> Any:
+        await store.forget("memory/a")
+        return await plain(entries, read)
+
+    monkeypatch.setattr(store, "append_as_read", forgotten_first)
+    with pytest.raises(Overloaded):
+        await undo(store)
+    assert await store.memory("memory/a") is None
 
 
 async def test_only_who_may_see_all_of_it_may_undo(store: Store) -> None:
