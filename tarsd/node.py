@@ -42,6 +42,7 @@ from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
 from tarsd.planning.nightly import JOBS
 from tarsd.roles import compacting, housekeeping
+from tarsd.roles.backing import Backing
 from tarsd.roles.base import Role, Services
 from tarsd.roles.diary import Diary
 from tarsd.roles.forgetting import Forgetting
@@ -93,6 +94,7 @@ class Node:
                 "records": lambda: self.store.problem,
                 "copies": lambda: self.replicator.note() if self.replicator is not None else "",
                 "trust": lambda: self.trust.note() if hasattr(self, "trust") else "",
+                "backups": lambda: self.backing.note() if hasattr(self, "backing") else "",
                 "tokens": lambda: self.api.token_note() if hasattr(self, "api") else "",
             },
         )
@@ -226,6 +228,8 @@ class Node:
             if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
                 self._roles.append(Models(services))
             self._roles.append(Memories(services))
+            self.backing = Backing(services)
+            self._roles.append(self.backing)
             journal = Journal(self.store, str(self.identity.name))
             self._roles.append(Diary(services, journal))
             runner = self._nightly_runner(services, journal)
@@ -265,6 +269,7 @@ class Node:
             subscribe=self.gossip.subscribe,
             passes=self._passes,
             trust=self.trust,
+            backup=self.backing.make if self.identity.zone is Zone.CORE else None,
         )
 
     def _models(self) -> list[str]:

@@ -9,7 +9,11 @@ from aiohttp import web
 
 from tarsd.api import (
     anthropic_messages,
+<<<<<<< HEAD
     diary,
+=======
+    backups,
+>>>>>>> main
     documents,
     memories,
     memory_moving,
@@ -33,12 +37,18 @@ MODULES = (
     ollama,
     anthropic_messages,
     documents,
+<<<<<<< HEAD
     memories,
     projects,
     memory_moving,
     memory_status,
     diary,
     watching,
+=======
+    watching,
+    memory_status,
+    backups,
+>>>>>>> main
     trust,
     models,
     page_files,

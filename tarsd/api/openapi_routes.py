@@ -164,6 +164,7 @@ ROUTES: dict[tuple[str, str], Described] = {
     ("GET", "/api/status"): Described((calls.StatusItem, shapes.ClusterStatusReply), query={"cluster": _FLAG}),
     ("POST", "/api/nightly"): Described(content=(LINES,), body=NightlyBody, body_required=False),
     ("POST", "/api/invite"): Described(shapes.InviteReply, body=InviteRequest, body_required=False),
+    ("POST", "/api/backup"): Described(dict[str, Any]),
     ("POST", "/api/revoke"): Described(dict[str, Any], body=RevokeBody),
     ("POST", "/api/rotate"): Described(dict[str, Any]),
     ("GET", "/api/rotate"): Described(dict[str, Any]),

@@ -79,6 +79,7 @@ NEEDS: dict[str, Needs] = {
     "/api/measure": _MODELS,
     "/api/invite": _ADMIN,
     "/api/nightly": _ADMIN,
+    "/api/backup": _ADMIN,
     "/api/revoke": _ADMIN,
     "/api/rotate": _ADMIN,
     "/api/memories": _MEMORY,

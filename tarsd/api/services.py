@@ -103,7 +103,7 @@ class ApiServices:
     `subscribe`: calls back with each member that changed, until what it returns is called.
     `passes`: which passes of other nodes' sessions open the chat here.
     `data_dir`: uploads are spooled below it, and `api.url` there tells the CLI the bound address.
-    `trust`: revokes nodes and replaces authorities.
+    `trust`: revokes nodes and replaces authorities. `backup`: makes a backup and tells where it is.
     `admin_token` opens invite, nightly, revoke and rotate. `access_token` opens everything else where the API listens
     beyond loopback; where it is empty there, only the admin token opens anything.
     """
@@ -121,6 +121,7 @@ class ApiServices:
     access_token: str = ""
     problems: Callable[[], list[str]] = _no_problems
     trust: TrustLike | None = None
+    backup: Callable[[], Awaitable[msgspec.Struct]] | None = None
     subscribe: Callable[[Callable[[Member], None]], Callable[[], None]] = _nothing_changes
     passes: PassBook = field(default_factory=PassBook)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tarsd import __version__
+from tarsd.cli.backup_parser import add_backup_commands
 from tarsd.cli.memory_parser import add_memory_commands
 from tarsd.cli.parsing import Adder, Parser, add_common, duration, lifetime
 
@@ -46,6 +47,7 @@ def build_parser() -> Parser:
         add_memory_commands,
         _add_model_commands,
         _add_watching_commands,
+        add_backup_commands,
         _add_token_commands,
         _add_config_commands,
     ):

@@ -187,6 +187,8 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     copies_wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 500
     # whether what people say in chats is learned without being asked to
     automatic: bool = True
+    # how many backups of this PC's records are kept in its data folder; a night makes one
+    backups: Annotated[int, Meta(ge=1, le=365)] = 7
 
 
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,8 @@ Rules
 2. Who writes or reads several times holds the lock, so nobody sees half a transaction; a transaction is short.
 3. A commit is on disk when it returns (synchronous=FULL).
 4. Cancelling does not tear a transaction: one that began ends, committed or rolled back, before the next.
-5. A corrupt database is moved aside, never deleted, and a new one made: records come back from peers.
+5. A database of an older schema is backed up before it is changed (`migration`).
+6. A corrupt database is moved aside, never deleted, and a new one made: records come back from peers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from tarsd.errors import StorageError
-from tarsd.memory import stemming
+from tarsd.memory import migration, stemming
 from tarsd.memory.log import digest
 from tarsd.memory.schema import MIGRATIONS
 from tarsd.wire import MIB
@@ -182,19 +183,29 @@ async def _prepare(database: Database, connection: aiosqlite.Connection) -> None
         found = await database.value("PRAGMA quick_check(1)")
         if found != "ok":
             raise _Corrupt(str(found))
-    await _migrate(database)
+    await _migrate(database, connection)
 
 
-async def _migrate(database: Database) -> None:
+async def _migrate(database: Database, connection: aiosqlite.Connection) -> None:
     version = int(await database.value("PRAGMA user_version"))
     if version > len(MIGRATIONS):
         raise StorageError(f"{database.path} was written by a newer tarsd (schema {version}); start that version")
+    if 0 < version < len(MIGRATIONS):
+        await _in_its_thread(connection, migration.back_up, database.path, version)
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         async with database.writing():
             for statement in script.split(";"):
                 if statement.strip():
                     await database.run(statement)
             await database.run(f"PRAGMA user_version = {number}")
+
+
+async def _in_its_thread(
+    connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection, Path, int], object], path: Path, number: int
+) -> None:
+    """Do blocking work with the connection where it lives."""
+    run: Any = connection._execute  # noqa: SLF001 - there is no public way to its thread
+    await run(work, connection._conn, path, number)  # noqa: SLF001
 
 
 def _move_aside(path: Path) -> Path:
@@ -210,8 +221,11 @@ def _move_aside(path: Path) -> Path:
 
 
 def damaged_copies(path: Path) -> list[str]:
-    """Return the names of databases that were moved aside; what is forgotten may still stand in them."""
-    return sorted(each.name for each in path.parent.glob(f"{path.name}.corrupt-*"))
+    """Return the names of databases that were moved aside, damaged or for a restored one; what is forgotten may still
+    stand in them.
+    """
+    kinds = ("corrupt", "before-restore")
+    return sorted(each.name for kind in kinds for each in path.parent.glob(f"{path.name}.{kind}-*"))
 
 
 @contextmanager

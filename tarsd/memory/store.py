@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from tarsd.calls import Record
 from tarsd.errors import InvalidInput, WireError
 from tarsd.memory import audit, bodies, derive, ledger, repair
 from tarsd.memory.bodies import TOMBSTONE, Body
-from tarsd.memory.database import Database, damaged_copies, open_database, uninterrupted
+from tarsd.memory.database import Database, Row, damaged_copies, open_database, uninterrupted
 from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.history import History
 from tarsd.memory.library import Change
@@ -221,6 +222,23 @@ class Store(Sharing, History):
     async def _mend(self, records: Sequence[Record]) -> int:
         async with self._writer.order, self._database.writing():
             return sum([await repair.put_right(self._database, record) for record in records])
+
+    # --- for backups ------------------------------------------------------------------------------------------
+
+    @property
+    def rewrites(self) -> int:
+        """A number that grows when records that stand in the log are erased or renamed."""
+        return self._writer.rewrites
+
+    @asynccontextmanager
+    async def unchanged(self) -> AsyncGenerator[None, None]:
+        """Let nobody write records while the block runs; reading goes on."""
+        async with self._writer.order:
+            yield
+
+    async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return the rows of a SELECT."""
+        return await self._rows(sql, parameters)
 
     # --- within -----------------------------------------------------------------------------------------------
 

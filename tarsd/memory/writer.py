@@ -62,6 +62,7 @@ class Writer:
         self.heads: dict[str, Head] = {}
         self.removals = Removals()
         self._forgotten = forgotten
+        self.rewrites = 0  # how often records that stand in the log were erased or renamed
         self._database = database
         self._node = node
         self._now_s = now_s
@@ -250,6 +251,7 @@ class Writer:
             self.origin = before
             raise
         self.heads |= moved.heads
+        self.rewrites += bool(moved.before)
         if shown.added or shown.removed:
             self._notify(Change(tuple(shown.added), tuple(shown.removed), texts=shown.texts))
 
@@ -274,6 +276,7 @@ class Writer:
             self.origin = origin
             raise
         self._waits = waits
+        self.rewrites += bool(written.erased)
         for record in records:
             self.heads[record.origin] = max(
                 self.heads.get(record.origin, EMPTY), Head(record.seq, record.sha), key=lambda head: head.seq

@@ -1,9 +1,8 @@
 """A node's own part in the nightly jobs, whatever its roles: its database and its files. Its health is `roles.health`.
 
-Rules
+Rule
 1. Only files that tarsd itself made are removed: rotated logs, uploads that were cut off, databases that were set aside
-   as damaged, backups beyond those that are kept, entries of the diary.
-2. The newest backup is never removed, however old it is.
+   as damaged, entries of the diary. Backups are thinned out by who makes them (`roles.backing`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from tarsd.roles.base import JobResult, Night, NightlyPart, Services
 DAY_S = 86_400
 CUT_OFF_UPLOAD_S = DAY_S  # no upload takes a day
 DAMAGED_DAYS = 90  # time enough to look for what is in it; records come back from peers long before
-KEPT_BACKUPS = 14
 DIARY_DAYS = 400
 MAX_FORGOTTEN = 50  # entries of the diary a night: each costs a commit on every node
 
@@ -49,7 +47,6 @@ async def _cleanup(services: Services, night: Night) -> JobResult:
         "log files": _remove_old((folder / "logs").glob("tarsd.log.*"), now - keep_days * DAY_S),
         "cut off uploads": _remove_old((folder / "spool").glob("*.part"), now - CUT_OFF_UPLOAD_S),
         "damaged databases": _remove_old(folder.glob("*.db.corrupt-*"), now - DAMAGED_DAYS * DAY_S),
-        "backups": _remove_old(_surplus(folder / "backups"), now),
         "entries of the diary": await _forget_old_nights(services, night, now),
     }
     told = ", ".join(f"{count} {what}" for what, count in removed.items() if count)
@@ -61,12 +58,6 @@ def _remove_old(paths: Iterable[Path], before: float) -> int:
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
-
-
-def _surplus(folder: Path) -> list[Path]:
-    """Return the backups beyond those that are kept, by their age (rule 2)."""
-    newest_first = sorted(folder.glob("*.tarsd-backup"), key=lambda path: -path.stat().st_mtime)
-    return newest_first[KEPT_BACKUPS:]
 
 
 async def _forget_old_nights(services: Services, night: Night, now: float) -> int:
