@@ -9,11 +9,8 @@ from aiohttp import web
 
 from tarsd.api import (
     anthropic_messages,
-<<<<<<< HEAD
-    diary,
-=======
     backups,
->>>>>>> main
+    diary,
     documents,
     memories,
     memory_moving,
@@ -37,18 +34,13 @@ MODULES = (
     ollama,
     anthropic_messages,
     documents,
-<<<<<<< HEAD
     memories,
     projects,
     memory_moving,
     memory_status,
     diary,
     watching,
-=======
-    watching,
-    memory_status,
     backups,
->>>>>>> main
     trust,
     models,
     page_files,
