@@ -239,7 +239,8 @@ async def test_it_speaks_spanish_fits_a_phone_and_every_control_has_a_name(serve
         nameless = await page.evaluate(
             "[...document.querySelectorAll('button, textarea, select, input:not([hidden])')]"
             ".filter(n => n.checkVisibility())"
-            ".filter(n => !(n.getAttribute('aria-label') || n.textContent.trim() || n.labels?.length)).map(n => n.outerHTML)"
+            ".filter(n => !(n.getAttribute('aria-label') || n.textContent.trim() || n.labels?.length))"
+            ".map(n => n.outerHTML)"
         )
         assert nameless == []
     await page.keyboard.press("Escape")
