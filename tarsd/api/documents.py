@@ -18,6 +18,7 @@ from tarsd import calls
 from tarsd.api.replies import FieldError, json_reply, ndjson, only_item, query_int
 from tarsd.api.services import SERVICES, DispatchLike
 from tarsd.api.spool import Spool
+from tarsd.api.who import who_looks
 from tarsd.errors import NotFound, Unavailable
 from tarsd.names import NodeId
 
@@ -71,7 +72,7 @@ async def delete(request: web.Request) -> web.Response:
     except msgspec.ValidationError as error:
         raise FieldError("sha256", "expected the SHA-256 of the document, 64 hexadecimal digits") from error
     # A document is the household's; what a person wrote stays that person's, but for what was made from it.
-    asked = calls.ForgetRequest(calls.Who(), f"document/{sha256}", preview=preview)
+    asked = calls.ForgetRequest(who_looks(request), f"document/{sha256}", preview=preview)
     return json_reply(await only_item(request.app[SERVICES].dispatch.call(calls.FORGET, asked), "forget"))
 
 

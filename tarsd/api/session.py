@@ -6,6 +6,8 @@ Rules
 3. A session outlives its connection by `KEEP_S`, so that a phone that slept goes on where it was; then it is dropped.
 4. At most `MAX_SESSIONS` are kept; the one unused longest goes first.
 5. The answer that ended last is kept whole with its session: a reader who lost the end of it gets just that.
+6. A session is its person's, and a temporary chat is another one: whoever names somebody else's conversation begins it
+   anew, and what was said in a temporary chat is in no other question's turns.
 """
 
 from __future__ import annotations
@@ -69,15 +71,16 @@ class Sessions:
     """The sessions of this node, by conversation."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[ConversationId, Session] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, ConversationId], Session] = OrderedDict()
 
-    def open(self, conversation: ConversationId, now_s: float) -> Session:
-        """Return the session of `conversation`, a new one where none is kept (rules 2 to 4)."""
+    def open(self, conversation: ConversationId, now_s: float, *, person: str = "", temporary: bool = False) -> Session:
+        """Return the session of this person's `conversation`, a new one where none is kept (rules 2 to 4, and 6)."""
         for stale in [key for key, session in self._kept.items() if now_s - session.used_s > KEEP_S]:
             del self._kept[stale]
-        session = self._kept.setdefault(conversation, Session(conversation))
+        key = (person, temporary, conversation)
+        session = self._kept.setdefault(key, Session(conversation))
         session.used_s = now_s
-        self._kept.move_to_end(conversation)
+        self._kept.move_to_end(key)
         while len(self._kept) > MAX_SESSIONS:
             self._kept.popitem(last=False)
         return session

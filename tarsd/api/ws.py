@@ -10,7 +10,8 @@ From the reader; all but `type`, `text` and (to resume) `answer` may be left out
 To the reader
     {"type": "session", "conversation", "node": "pc1", "version", "peers": ["http://…"], "pass"}   first, and when the
                                                                             conversation changes
-    {"type": "answer" | "route" | "sources" | "token" | "notice" | "done" | "error", …}   events of `tarsd.host.events`
+    {"type": "answer" | "route" | "memories" | "sources" | "token" | "notice" | "done" | "error", …}
+                                                                            events of `tarsd.host.events`
     {"type": "stopped"}                                                     instead of `done`, after a stop
     {"type": "beat"}                                                        an answer runs, there is nothing to say
     {"type": "peers", "peers": […]}                                         the session's peers have changed
@@ -93,7 +94,7 @@ class ChatConnection:
         self._services = app[SERVICES]
         self._running = app[RUNNING]
         self._sockets = app[OPEN_SOCKETS]
-        self._session = self._sockets.sessions.open(new_conversation(), time.monotonic())
+        self._session = self._sockets.sessions.open(new_conversation(), time.monotonic(), person=who.person)
         self._pass = ""
         self._told_peers: list[str] = []
         self._answer: asyncio.Task[None] | None = None
@@ -171,7 +172,9 @@ class ChatConnection:
     async def _start(self, asked: Ask | Resume) -> None:
         wanted = ConversationId(asked.conversation) or self._session.conversation
         changed = wanted != self._session.conversation
-        self._session = session = self._sockets.sessions.open(wanted, time.monotonic())
+        self._session = session = self._sockets.sessions.open(
+            wanted, time.monotonic(), person=self._who.person, temporary=asked.temporary
+        )
         if changed:
             await self._send_session()
         if isinstance(asked, Resume) and (rest := session.rest_of(asked.answer, asked.shown)):

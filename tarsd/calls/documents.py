@@ -80,10 +80,14 @@ class SearchMemoriesRequest(msgspec.Struct, frozen=True):
 
 
 class SearchMemoriesItem(msgspec.Struct, frozen=True):
-    """Keys with their fused scores, best first; `degraded` says what could not be used."""
+    """Keys with their fused scores, best first; `degraded` says what could not be used.
+
+    `near`: those of them whose meaning is so near that they may answer a question which shares no word with them.
+    """
 
     found: list[tuple[str, float]]
     degraded: str = ""
+    near: list[str] = []
 
 
 class IngestRequest(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from tarsd.host.events import (
     AnswerEvent,
     DoneEvent,
     ErrorEvent,
+    MemoriesEvent,
     NoticeEvent,
     RouteEvent,
     Source,
@@ -38,6 +39,7 @@ class Printer:
         self._texts = texts
         self._as_json = as_json
         self._sources: list[Source] = []
+        self._remembered: list[str] = []
         self._told: set[str] = set()
         self._in_text = False
 
@@ -52,6 +54,8 @@ class Printer:
                 print(printable(event.text), end="", flush=True)
             case SourcesEvent():
                 self._sources = event.sources
+            case MemoriesEvent():
+                self._remembered = [one.title or one.text for one in event.memories if one.sort == "fact"]
             case NoticeEvent():
                 self._told.add(event.text)
                 self._aside(event.text, "yellow")
@@ -78,6 +82,8 @@ class Printer:
         for source in self._sources:
             page = f", {self._texts.page} {source.page}" if source.page else ""
             print(f"  [{source.number}] {printable(source.file)}{page}")
+        for text in self._remembered:
+            print(f"  {styled(self._texts.remembered, 'bold')}: {printable(text)}")
         words = [self._texts.answered_by.format(node=done.generated_by, model=done.model or "-", seconds=done.total_s)]
         if done.prepared_by and done.prepared_by != done.generated_by:
             words.append(self._texts.prepared_by.format(node=done.prepared_by))

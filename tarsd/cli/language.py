@@ -20,6 +20,7 @@ class Texts(NamedTuple):
     stopped: str
     cut: str
     moved: str
+    remembered: str
     chat_welcome: str
     chat_temporary: str
     chat_help: str
@@ -54,6 +55,7 @@ ENGLISH = Texts(
     stopped="(stopped)",
     cut="the answer was cut off: {reason}",
     moved="{lost} does not answer; {node} goes on.",
+    remembered="Remembered",
     chat_welcome="Chat with {node}. Ctrl-C stops an answer, Ctrl-D ends the chat, /help shows more.",
     chat_temporary="Temporary chat: nothing of it is remembered or written.",
     chat_help="/new  start a new conversation\n/quit end the chat",
@@ -95,6 +97,7 @@ SPANISH = Texts(
     stopped="(detenido)",
     cut="la respuesta se ha cortado: {reason}",
     moved="{lost} no responde; sigue {node}.",
+    remembered="Recordado",
     chat_welcome="Chat con {node}. Ctrl-C detiene una respuesta, Ctrl-D termina, /help muestra más.",
     chat_temporary="Chat temporal: no se recuerda ni se escribe nada de él.",
     chat_help="/new  empezar otra conversación\n/quit terminar",

@@ -11,7 +11,7 @@ Rules
    answer the newer one stays.
 6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
 7. What is remembered of an answer, and how: see `remembering`; what is learned of its question: `learning`. A temporary
-   chat is prepared from its own turns alone.
+   chat is prepared from its own turns alone. What was forgotten is left out of the turns as well: see `turns`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tarsd.host.events import DEFAULT_MAX_TOKENS, MAX_QUESTION_CHARACTERS, MAX_S
 from tarsd.host.learning import Learning
 from tarsd.host.passages import Records, prepare_again, prepare_alone
 from tarsd.host.remembering import Remembering
+from tarsd.host.turns import Turns
 from tarsd.host.wishes import Wish, Wishes, wish_of
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.metrics import Metrics
@@ -73,6 +74,7 @@ class Host:
         self._wishes = Wishes(dispatch)
         self._learning = Learning(dispatch, is_on=learns)
         self._answers: Newest[Event] = Newest()
+        self._turns = Turns()
         self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
@@ -82,6 +84,7 @@ class Host:
 
     async def let_go(self, forgotten: Forgotten) -> LetGo:
         """Let go of what the conversations hosted here tell of what is forgotten."""
+        self._turns.let_go(forgotten)
         return LetGo(conversations=self._remembering.let_go(forgotten))
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
@@ -105,6 +108,7 @@ class Host:
                 async for event in told:
                     yield event
             return
+        question = msgspec.structs.replace(question, turns=self._turns.still_told(question.turns))
         most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
         answer = Answer.begin(question, most, time.monotonic())
         prepared = await self._prepare(answer)

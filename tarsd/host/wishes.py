@@ -4,8 +4,8 @@ Rules
 1. `planning.intents` decides what is a wish; the answer is a fixed sentence in the question's language.
 2. What is said is kept for whom it concerns: within a project for it, for a named person for that person, and for the
    household where it is said so or nobody is named. What somebody wants to be called by is that person's everywhere.
-3. Forgetting looks first: one that is clear is forgotten, several are listed for the person to choose, none is said.
-   What took its place in history goes with it.
+3. Forgetting looks first: one that is clear is forgotten; several, and one that is not clear, are listed for the person
+   to choose; none is said. What took its place in history goes with it.
 4. In a temporary chat nothing is written, and the answer says so.
 5. That a write has fewer copies than wanted is told, and so is a node that forgets only when it is back.
 6. A wish is no part of the conversation's summary: what was to be forgotten would stand in it.
@@ -129,6 +129,8 @@ class Wishes:
             meant = picking.meant(asked.what, found.memories)
             if len(meant) > 1:
                 return Granted(words.forget_which.format(listed=picking.listed(meant)))
+            if meant and not picking.is_clear(asked.what, meant[0]):
+                return Granted(words.forget_this.format(listed=picking.listed(meant)))
         if not meant:
             return Granted(words.forget_none)
         lines: list[str] = []

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from tarsd.memory.bodies import SettingBody, setting_key
+from tarsd.memory.bodies import Body, SettingBody, read, setting_key
 from tarsd.memory.vector_table import VectorTable
 from tarsd.wire import decode
 
 AUTOMATIC = "automatic"
+_BATCH = 500
 _AFTER_SLASH = "0"  # the character after "/": what lies below "a/" is from "a/" to "a0"
 
 
@@ -41,6 +42,20 @@ class ByKey(VectorTable):
                 (max(after, f"{key}/"), f"{key}{_AFTER_SLASH}", limit),
             )
         ]
+
+    async def bodies_below(self, key: str) -> list[Body]:
+        """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
+        found: list[Body] = []
+        after = ""
+        while rows := await self.below(key, after, _BATCH):
+            found += [body for name, kind, packed in rows if (body := read(kind, name, packed)) is not None]
+            after = rows[-1][0]
+        return found
+
+    async def body_of(self, key: str) -> Body | None:
+        """Return what is visible at a key, None where nothing is."""
+        kind, packed = (await self.at([key])).get(key, ("", b""))
+        return read(kind, key, packed) if kind else None
 
     async def forgotten(self, keys: Sequence[str]) -> set[str]:
         """Return those of these keys that a tombstone covers (rule 2)."""

@@ -61,14 +61,15 @@ class Cleaner:
 class LatelyForgotten:
     """What was forgotten a short while ago (rule 3). `clock`: monotonic seconds."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, lately_s: float = LATELY_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lately_s = lately_s
         self._lately: deque[tuple[float, Facts]] = deque(maxlen=MAX_LATELY)
 
     def add(self, facts: Facts) -> None:
         """Keep facts for a while."""
         if facts:
-            self._lately.append((self._clock() + LATELY_S, facts))
+            self._lately.append((self._clock() + self._lately_s, facts))
 
     def clean(self, told: StateT) -> StateT:
         """Return a conversation's state without what was forgotten lately; its title may tell it too."""

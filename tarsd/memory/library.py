@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tarsd.calls import Passage
-from tarsd.memory import bodies, stemming
+from tarsd.memory import stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.by_key import ByKey
 from tarsd.memory.database import Row
@@ -62,26 +62,6 @@ def _to_passage(row: Row) -> Passage:
 
 class Library(ByKey):
     """The reading side of the store. Every method raises `StorageError` when the disk or database fails."""
-
-    async def bodies_below(self, key: str) -> list[bodies.Body]:
-        """Return what is visible below a key, in the order of the keys; "memory" for all memories."""
-        found: list[bodies.Body] = []
-        after = f"{key}/"
-        while True:
-            rows = await self._rows(
-                """SELECT visible.key, kind, body FROM visible JOIN log USING (id)
-                   WHERE visible.key > ?1 AND visible.key < ?2 || '0' ORDER BY visible.key LIMIT ?3""",
-                (after, key, _BATCH),
-            )
-            if not rows:
-                return found
-            found += [body for row in rows if (body := bodies.read(row[1], row[0], row[2])) is not None]
-            after = rows[-1][0]
-
-    async def body_of(self, key: str) -> bodies.Body | None:
-        """Return what is visible at a key, None where nothing is."""
-        rows = await self._rows("SELECT kind, body FROM visible JOIN log USING (id) WHERE visible.key = ?", (key,))
-        return bodies.read(rows[0][0], key, rows[0][1]) if rows else None
 
     # --- documents --------------------------------------------------------------------------------------------
 

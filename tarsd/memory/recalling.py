@@ -9,8 +9,8 @@ Rules
 4. Within a project, what belongs to another one is left out. What was replaced, or is over, is no answer for now.
 5. Most in common first, newest first where that is the same.
 6. A question about one's own things ("my", "do you remember") whose words are in no memory, since it was told in
-   another language or in other words, gets the one that meaning finds first. Of other questions nobody knows whether
-   it fits.
+   another language or in other words, gets the one that meaning finds first, if it is near: something always comes
+   first, and "tell me a joke" is not about the wifi password. Of other questions nobody knows whether it fits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,15 @@ KEEP = 6
 KEEP_SUMMARIES = 2
 ENOUGH = 0.5
 
-Search = Callable[[str, int, str], Awaitable[Sequence[tuple[str, float]]]]
+
+class ByMeaning(NamedTuple):
+    """Keys that a search by meaning found, best first, and those that are near enough to be an answer alone."""
+
+    keys: Sequence[str] = ()
+    near: Sequence[str] = ()
+
+
+Search = Callable[[str, int, str], Awaitable[ByMeaning]]
 
 _LITTLE = frozenset().union(*LITTLE_WORDS.values())
 _ASKING_WORDS = (
@@ -77,14 +85,14 @@ async def recall(
     asked = asked_about(question)
     if not asked:
         return Recall([view(each.body) for each in profile], [])
-    by_meaning = list(await search(question, FOUND, language)) if search is not None else []
-    found = by_meaning + await store.search_memories_by_keywords(question, FOUND, language, own)
-    kept = await store.get_many([key for key, _ in found], own)
+    by_meaning = await search(question, FOUND, language) if search is not None else ByMeaning()
+    by_words = await store.search_memories_by_keywords(question, FOUND, language, own)
+    kept = await store.get_many([*by_meaning.keys, *(key for key, _ in by_words)], own)
     views = [view(each.body) for each in kept if _is_for(each, project, now)]
     scored = [replace(each, score=relevance(asked, each)) for each in views]
     best = sorted((each for each in scored if each.score >= ENOUGH), key=lambda each: (-each.score, -each.made_at))
     if not best and _OWN.search(question):
-        best = [each for each in scored if each.key in dict(by_meaning)][:1]
+        best = [each for each in scored if each.key in by_meaning.near][:1]
     memories = [each for each in best if each.kind == "memory"]
     summaries = [each for each in best if each.kind == "summary"][:KEEP_SUMMARIES]
     return Recall([view(each.body) for each in profile], [*memories[: KEEP - len(summaries)], *summaries])

@@ -12,7 +12,10 @@ Rules
    search finds it when it matters.
 4. "Forget ..." names a thing. What was just said, instructions, and what goes on after a comma are figures of speech.
 5. "delete ..." is meant for the memory only when it says so.
-6. "for everybody" gives a memory to the household, whoever says it.
+   It is for good, so what may as well say that somebody does not know something ("don't remember where ...") is none.
+6. "for everybody" gives a memory to the household, whoever says it; it stands by the command, or apart at the end.
+   Within what is told ("a surprise for the whole family") it says nothing of who is to know.
+7. What begins with a quotation is about it. A question mark counts where it ends something, not within a password.
 """
 
 from __future__ import annotations
@@ -59,9 +62,13 @@ _POLITE = _pattern(
     r"^(?:i\s+want|i'd\s+like|i\s+would\s+like|i\s+need)\s+you\s+to\s+|^quiero\s+que\s+"
 )
 _CLOSING = _pattern(r"[\s,]*(?:please|por\s+favor|gracias|thanks?(?:\s+you)?|ok(?:ay)?|vale)[\s.!?]*$")
+_EVERYBODY = (
+    r"(?:for\s+(?:everybody|everyone|all\s+of\s+us|the\s+(?:whole\s+)?(?:house(?:hold)?|family))|"
+    r"para\s+(?:tod[oa]s|toda\s+la\s+(?:casa|familia)|la\s+(?:casa|familia)))\b"
+)
 _FOR_ALL = _pattern(
-    r"\s*,?\s*\b(?:for\s+(?:everybody|everyone|all\s+of\s+us|the\s+(?:whole\s+)?(?:house(?:hold)?|family))|"
-    r"para\s+(?:tod[oa]s|toda\s+la\s+(?:casa|familia)|la\s+(?:casa|familia)))\b\s*,?"
+    rf"^{_EVERYBODY}\s*[,:]?\s*|^(?P<command>(?:(?!que\b|that\b)[\w'’]+\s+){{1,3}}?){_EVERYBODY}\s*,?\s*"
+    rf"(?=(?:(?:de\s+)?que|(?:of\s+)?that|the|my|our)\b|:)|\s*[,.;(–—]\s*{_EVERYBODY}[\s.!)]*$"
 )
 
 _REMEMBER = _pattern(
@@ -100,13 +107,18 @@ _TO_THE_ASSISTANT = _pattern(
     r"tr[aá]ta(?:me|nos)|trates|"
     r"tut[eé]a(?:me)?|usa|uses|usar|s[eé]|da(?:me)?|des|explica(?:me)?|expliques)\b"
 )
-_STANDING = _pattern(
-    r"^(?:(?:please\s+)?(?:always|never|siempre|nunca)\s+|)(?:answers?|reply|respond|speak|talk|write|responde|"
-    r"resp[oó]ndeme|contesta|"
-    r"cont[eé]stame|h[aá]bla(?:me)?|escr[ií]be(?:me)?|usa|use|explain|tr[aá]ta(?:me|nos)|tut[eé]a(?:me)?|"
-    r"no\s+me\s+\w+s)\b.*$"
+_ANSWER = (
+    r"(?:answers?|reply|respond|speak|talk|responde|resp[oó]ndeme|contesta|cont[eé]stame|h[aá]bla(?:me)?|"
+    r"tr[aá]ta(?:me|nos)|tut[eé]a(?:me)?)"
 )
-_ALWAYS = _pattern(r"\b(?:always|never|siempre|nunca)\b")
+_TELL = r"(?:write|use|explain|escr[ií]be(?:me)?|usa)"
+# "always" stands by the command: "explain why the sky is always blue" is a question
+_STANDING = _pattern(
+    rf"^(?:please\s+)?(?:(?:always|never|siempre|nunca)\s+(?:{_ANSWER}|{_TELL}|no\s+me\s+\w+s)\b.*|"
+    rf"(?:{_ANSWER}|{_TELL})\s+(?:(?:to\s+)?(?:me|us|nos)\s+)?(?:always|siempre|nunca)\b.*|"
+    rf"{_ANSWER}\s+(?!(?:about|of|on|why|how|what|de|del|sobre|por|a|to)\b).*\b(?:always|siempre)[\s.!]*|"
+    r"no\s+me\s+(?:respondas|contestes|hables|escribas|llames|trates|tutees)\b.*\b(?:nunca|siempre|jam[aá]s)\b.*)$"
+)
 _CALLED = _pattern(
     r"^(?:call\s+(?:me|us)|ll[aá]ma(?:me|nos)|puedes\s+llamarme|"
     r"you\s+can\s+call\s+me)\s+(?P<name>[^\W\d_][\w'’-]*(?:\s+[A-ZÁÉÍÓÚÑ][\w'’-]*)*)"
@@ -138,8 +150,8 @@ _ERASE = _pattern(
     r"de\s+lo\s+que\s+(?:sabes|recuerdas)|from\s+(?:your\s+|the\s+)?memor(?:y|ies))[\s.!?]*$"
 )
 _STOP = _pattern(
-    r"^(?:deja\s+de\s+recordar|no\s+recuerdes\s+m[aá]s|ya\s+no\s+recuerdes|stop\s+remembering|don't\s+remember)\s+"
-    r"(?:que\s+|that\s+)?(?P<what>.+?)(?:\s+(?:any\s?more|ya))?[\s.!?]*$"
+    r"^(?:deja\s+de\s+recordar|no\s+recuerdes\s+m[aá]s|ya\s+no\s+recuerdes|stop\s+remembering|"
+    r"don't\s+remember(?=.*\bany\s?more[\s.!]*$))\s+(?:que\s+|that\s+)?(?P<what>.+?)(?:\s+(?:any\s?more|ya))?[\s.!?]*$"
 )
 _CONVERSATION = _pattern(
     r"^(?:de\s+)?(?:esta|this|nuestra|our|the|la)\s+(?:conversaci[oó]n|charla|conversation|chat)|^este\s+chat|"
@@ -157,20 +169,25 @@ _FIGURE = _pattern(
     r"^(?:comprar|hacer|llamar|ir|poner|traer|sacar|mirar|decir|cerrar|abrir)(?:le|lo|la)?\s|"
     r"\b(?:instruc(?:tions?|ciones|ci[oó]n)|prompt|rules|reglas|above|anterior(?:es)?|previous|lo\s+anterior)\b"
 )
+_ALL_THE_SAME = _pattern(  # "forget that, tell me the time"
+    r"^(?:(?:it|this|that|eso|esto|ello|lo)\b\s*)?(?:[,.;:!–—-]|(?:and|but|now|then|just|y|pero|ahora|mejor)\b)"
+)
+_QUESTION = _pattern(r"\?(?=[\s\"'»”)!?.]|$)|¿")
+_QUOTED = _pattern(r"^[\s¿¡]*[\"'“«](?!.*[\"'”»][\s.!]*$)")
 _GOES_ON = _pattern(r"[,;:—–]\s*\S+\s+\S+|\s-\s|[.!]\s+\S")
 
 
 def recognise(message: str) -> Intent | None:
     """Return what a message asks of the memory, None where it asks something else."""
     text = message.strip()
-    if len(text.split()) > MAX_WORDS:
+    if len(text.split()) > MAX_WORDS or _QUOTED.match(text):
         return None
     text = _OPENING.sub("", text, count=1)
     polite = _POLITE.match(text)
     if polite:
         text = text[polite.end() :]
     text = _CLOSING.sub("", text).strip()
-    if "?" in text:
+    if _QUESTION.search(text):
         if polite is None or not text.endswith("?"):
             return None
         text = text.rstrip("? ")
@@ -178,7 +195,7 @@ def recognise(message: str) -> Intent | None:
 
 
 def _remember(text: str) -> Remember | None:
-    plain = _FOR_ALL.sub(" ", text, count=1) if (for_all := bool(_FOR_ALL.search(text[:160]))) else text
+    plain = _FOR_ALL.sub(r"\g<command>", text, count=1) if (for_all := bool(_FOR_ALL.search(text))) else text
     if match := _CALLED.match(plain):
         return None if match["name"].split()[0].casefold() in _NO_NAME else Remember(_sentence(plain), "instruction")
     if match := _FROM_NOW.match(plain):
@@ -187,7 +204,7 @@ def _remember(text: str) -> Remember | None:
         if not is_wish and not _STATED.search(told):
             return None
         return Remember(_sentence(told), "instruction" if is_wish else "fact", for_all)
-    if _STANDING.match(plain) and _ALWAYS.search(plain):
+    if "\n" not in plain and _STANDING.match(plain):
         return Remember(_sentence(plain), "instruction", for_all)
     if match := _REMEMBER.match(plain):
         told = match["text"]
@@ -215,6 +232,8 @@ def _forget(text: str) -> Forget | None:
     if match is None:
         return None
     what, about = match["what"], (match["about"] or "").casefold()
+    if _ALL_THE_SAME.match(what):
+        return None
     if _GOES_ON.search(what) and about not in ("que", "de que", "that"):
         return None
     if not about and _FIGURE.search(what):

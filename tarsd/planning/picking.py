@@ -2,7 +2,9 @@
 
 Rules
 1. A memory is meant when it has most of the words that the wish names it by; summaries only where no memory is.
-2. One is clear when it alone has all of them, or it is the very sentence. Otherwise the person chooses from a list.
+2. One is clear when it alone has all of them and tells of little else, or it is the very sentence. Otherwise the person
+   chooses from a list, even of one: "my birthday" is not "my daughter's birthday is on May 3", and forgetting is for
+   good.
 3. The list is answered by a number, an ordinal or "all"; it is the last answer of the chat, so no node keeps it. What
    it names is taken only while it still stands in the list as it is remembered.
 """
@@ -19,6 +21,7 @@ from tarsd.memory.stemming import words
 
 MOST_LISTED = 9
 MOST = 0.6
+TOLD = 1 / 3  # of a memory's words, more than these are named where it is clear
 SHOWN_CHARACTERS = 160
 
 _ORDINALS = (
@@ -36,6 +39,7 @@ _NUMBER_OF = {word: number for number, names in enumerate(_ORDINALS, 1) for word
 _ALL = frozenset(("all", "both", "everything", "todas", "todos", "todo", "ambas", "ambos"))
 _FILLING = "the la el las los number numero num and y e please por favor forget olvida of them de ellas ellos that"
 _FILLERS = frozenset(_FILLING.split())
+_YES = frozenset(["yes", "si", "sure", "claro", "exacto", "correct", "ok"])  # to a list of one
 _BOTH = re.compile(r"\bl[ao]s\s+dos\b", re.IGNORECASE)
 _LINE = re.compile(r"^(\d)\. (.+)$", re.MULTILINE)
 
@@ -54,6 +58,15 @@ def meant(what: str, found: Sequence[Memory]) -> list[Memory]:
     chosen = memories or likely
     whole = [each for share, each in chosen if share == 1.0]
     return whole if len(whole) == 1 else [each for _, each in chosen][:MOST_LISTED]
+
+
+def is_clear(what: str, memory: Memory) -> bool:
+    """Tell whether the only memory that a wish may mean can be forgotten without asking (rule 2)."""
+    if normal(memory.text) == normal(what):
+        return True
+    asked = asked_about(what)
+    shared, told = in_common(asked, memory)
+    return shared == len(asked) and shared > TOLD * told
 
 
 def listed(memories: Sequence[Memory]) -> str:
@@ -78,6 +91,8 @@ def choice(message: str, turns: Sequence[Turn]) -> list[int]:
         said = said[:-1]
     if not said or len(said) > MOST_LISTED:
         return []
+    if len(lines) == 1 and all(word in _YES for word in said):
+        return [1]
     if all(word in _ALL for word in said):
         return [int(number) for number, _ in lines]
     if any(word not in _NUMBER_OF for word in said):

@@ -20,7 +20,7 @@ from tarsd.calls import Memory, Message, Passage, Turn
 from tarsd.planning.planner import CHARACTERS_PER_TOKEN
 from tarsd.planning.texts import texts
 
-_FENCE = re.compile(r"</?\s*(?:passages|remembered)\s*>", re.IGNORECASE)
+_FENCE = re.compile(r"<\s*/?\s*(?:passages|remembered)\s*/?\s*>", re.IGNORECASE)
 
 MAX_TURNS = 6
 MAX_PROFILE_CHARACTERS = 1200
@@ -78,15 +78,16 @@ def remembered_lines(memories: Sequence[Memory], most_characters: int) -> str:
 
 def _lines(memories: Sequence[Memory], most_characters: int, *, dated: bool = False) -> str:
     lines: list[str] = []
+    most_of_one = min(MAX_MEMORY_CHARACTERS, most_characters // 2)  # a long one leaves room for another
     for each in memories:
         text = " ".join(f"{each.title}: {each.text}".split() if each.title else each.text.split())
-        if len(text) > MAX_MEMORY_CHARACTERS:
-            text = f"{text[:MAX_MEMORY_CHARACTERS]}…"
+        if len(text) > most_of_one:
+            text = f"{text[:most_of_one]}…"
         when = f" ({day_of(each.made_at)})" if dated and each.made_at else ""
         line = f"- {text}{when}"
+        if len(line) + 1 > most_characters:
+            continue  # a shorter one may still fit
         most_characters -= len(line) + 1
-        if most_characters < 0:
-            break
         lines.append(line)
     return "\n".join(lines)
 
@@ -118,8 +119,10 @@ def _asked(question: str, passages: Sequence[Passage], remembered: str, language
 
 
 def _unfenced(text: str) -> str:
-    """Take away what would close the fence from inside."""
-    return _FENCE.sub("", text)
+    """Take away what would close the fence from inside, and what would once that is taken away."""
+    while (plain := _FENCE.sub("", text)) != text:
+        text = plain
+    return text
 
 
 def _that_fit(turns: Sequence[Turn], room: int) -> list[Turn]:

@@ -42,6 +42,7 @@ class Texts(NamedTuple):
     forgotten_conversation: str
     forgotten_later: str
     forget_which: str
+    forget_this: str
     forget_none: str
     forget_everything: str
 
@@ -85,6 +86,7 @@ ENGLISH = Texts(
     forgotten_later="{nodes} will forget it too as soon as it is back.",
     forget_which="Several things like that are remembered. Which one is to be forgotten?\n{listed}\n"
     "Answer with a number, or “all”.",
+    forget_this="Is this to be forgotten for good?\n{listed}\nAnswer with 1 or “yes”.",
     forget_none="Nothing like that is remembered.",
     forget_everything="That is too much for one sentence in a chat. All that is remembered can be seen and forgotten "
     "with `tarsd memory`, or on the page.",
@@ -128,6 +130,7 @@ SPANISH = Texts(
     forgotten_conversation="Esta conversación queda olvidada.",
     forgotten_later="{nodes} también lo olvidará en cuanto vuelva.",
     forget_which="Se recuerdan varias cosas así. ¿Cuál se olvida?\n{listed}\nResponde con un número, o «todas».",
+    forget_this="¿Se olvida esto para siempre?\n{listed}\nResponde con 1 o «sí».",
     forget_none="No se recuerda nada así.",
     forget_everything="Eso es demasiado para una frase en un chat. Todo lo recordado se puede ver y olvidar con "
     "`tarsd memory`, o en la página.",

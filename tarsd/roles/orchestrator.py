@@ -25,7 +25,7 @@ from tarsd.calls import (
     SearchRequest,
 )
 from tarsd.errors import StorageError, TarsdError
-from tarsd.memory.recalling import recall
+from tarsd.memory.recalling import ByMeaning, recall
 from tarsd.names import Capability
 from tarsd.planning import planner, prompt, router
 from tarsd.planning.language import detect_language
@@ -106,14 +106,16 @@ class Orchestrator(Role):
         if request.temporary:
             return []
 
-        async def by_meaning(query: str, limit: int, language: str) -> list[tuple[str, float]]:
+        async def by_meaning(query: str, limit: int, language: str) -> ByMeaning:
             asked = SearchMemoriesRequest(query, limit, language)
             try:
                 found = await self._services.dispatch.one(calls.SEARCH_MEMORIES, asked, within=context.headers)
             except TarsdError as error:
                 log.debug("%s: memories are searched by keywords only: %s", context.headers.trace, error)
-                return []
-            return [] if found.degraded else found.found  # keywords are asked beside it anyway
+                return ByMeaning()
+            if found.degraded:  # keywords are asked beside it anyway
+                return ByMeaning()
+            return ByMeaning([key for key, _ in found.found], found.near)
 
         query = planner.with_what_came_before(request.question, request.turns)
         try:

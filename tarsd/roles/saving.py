@@ -53,8 +53,8 @@ class Saving:
 
     async def save(self, request: SaveRequest, context: CallContext) -> AsyncGenerator[SaveItem, None]:
         """Serve `save`."""
-        if request.made_by == "automatic" and not self._learns:
-            raise NotAllowed("nothing is learned here without being asked to ([memory] automatic)")
+        if request.made_by == "automatic" and not (self._learns and await self._store.automatic(request.who.person)):
+            raise NotAllowed("nothing is learned without being asked to: automatic memory is off")
         await self._check_place(request)
         language = request.language or detect_language(request.text)
         async with self._order:

@@ -21,7 +21,7 @@ from tarsd.calls import (
     SearchRequest,
 )
 from tarsd.errors import DeadlineExceeded, InvalidInput, Unavailable
-from tarsd.memory import fusion
+from tarsd.memory import fusion, nearness
 from tarsd.memory.cache import QueryCache
 from tarsd.memory.library import Change
 from tarsd.memory.store import Store
@@ -109,12 +109,14 @@ class Searching:
             return
         generation = self._cache.generation
         keywords = asyncio.create_task(self._store.recollections_by_keywords(request.query, request.limit, language))
-        near, degraded = await self._recollections(request.query, request.limit, context.headers.deadline_s)
+        scores, degraded = await self._recollections(request.query, request.limit, context.headers.deadline_s)
+        near = list(scores)
         by_words = [RecordId(each.key) for each in await keywords]
         model = fusion.languages_of(self._serving.model())
         languages = await self._store.languages_of({*by_words, *near})
         ranked = fusion.fuse(by_words, near, question=language, languages=languages, model=model)
-        item = SearchMemoriesItem([(str(each.id), each.score) for each in ranked[: request.limit]], degraded)
+        found = [(str(each.id), each.score) for each in ranked[: request.limit]]
+        item = SearchMemoriesItem(found, degraded, nearness.near_enough(scores, language, model))
         if not (degraded or request.temporary):
             self._cache.put(key, item, _KEY_BYTES * len(item.found), generation)
         yield item
@@ -131,15 +133,15 @@ class Searching:
         except (Unavailable, DeadlineExceeded) as error:
             return [], f"vectors: {error}"
 
-    async def _recollections(self, query: str, limit: int, deadline_s: float) -> tuple[list[RecordId], str]:
+    async def _recollections(self, query: str, limit: int, deadline_s: float) -> tuple[dict[RecordId, float], str]:
         """Return the memories and summaries nearest to the query, or none and the reason (rule 1)."""
         try:
             pair = self._serving.serving()
             vector = await _vector(pair, query, deadline_s)
             found = await pair.index.search_recollections(vector, limit)
         except (Unavailable, DeadlineExceeded) as error:
-            return [], f"vectors: {error}"
-        return [RecordId(each.key) for each, _ in found], ""
+            return {}, f"vectors: {error}"
+        return {RecordId(each.key): score for each, score in found}, ""
 
     async def _fused(
         self,

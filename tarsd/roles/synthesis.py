@@ -1,7 +1,8 @@
 """Writes the summaries of ended conversations down as records, and reads them when such a conversation goes on.
 
 Rules
-1. Nothing is written while `memory.automatic` is off. (Of a temporary chat nobody is told in the first place.)
+1. Nothing is written while `memory.automatic` is off, or the person has switched it off for itself.
+   (Of a temporary chat nobody is told in the first place.)
 2. What the disk refuses is tried again at the next occasion: the conversation stays due.
 """
 
@@ -30,7 +31,7 @@ class Synthesis:
 
     async def write(self, conversation: ConversationId, kept: Conversation) -> bool:
         """Write a conversation's summary down; say whether it is written now. Raises `StorageError`."""
-        if not self._services.config.memory.automatic:
+        if not (self._services.config.memory.automatic and await self._services.store.automatic(kept.person)):
             return False
         written = await self._written(conversation, kept.person)
         if not synthesis.may_replace(written, kept):

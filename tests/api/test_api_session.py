@@ -37,6 +37,15 @@ def test_the_session_unused_longest_goes_first():
     assert sessions.open(opened[1].conversation, 1.0) is not opened[1]
 
 
+def test_a_session_is_its_persons_and_a_temporary_chat_is_another():
+    sessions, conversation = Sessions(), ConversationId("kitchen")
+    sessions.open(conversation, 0.0, person="ana").remember("my PIN is 9911", "Noted.")
+    sessions.open(conversation, 0.0, person="ana", temporary=True).remember("a surprise for Leo", "Nice.")
+    assert not sessions.open(conversation, 1.0, person="leo").turns
+    assert not sessions.open(conversation, 1.0).turns
+    assert [turn.question for turn in sessions.open(conversation, 1.0, person="ana").turns] == ["my PIN is 9911"]
+
+
 def test_conversations_cannot_be_guessed():
     assert len({new_conversation() for _ in range(100)}) == 100
     assert len(new_conversation()) >= 20

@@ -80,3 +80,12 @@ async def test_a_chat_says_which_project_it_is_of_and_that_it_is_temporary(serve
         await asked_over_the_chat(client, served, "", **resumed)
     said = [(question.project, question.temporary) for question in served.host.asked]
     assert said == [("kitchen", True), ("", False), ("kitchen", True)]
+
+
+async def test_a_conversation_of_that_name_is_another_one_for_another_person_and_in_a_temporary_chat(serve, token_of):
+    ana = token_of("ana")
+    served = await serve()
+    async with aiohttp.ClientSession() as client:
+        for token, more in ((ana, {}), (ana, {}), (ana, {"temporary": True}), ("", {})):
+            await asked_over_the_chat(client, served, token, conversation="kitchen", **more)
+    assert [len(question.turns) for question in served.host.asked] == [0, 1, 0, 0]

@@ -158,6 +158,18 @@ async def test_several_are_listed_and_the_person_chooses(house: House) -> None:
     assert second not in await house.kept()
 
 
+async def test_what_is_not_clear_is_asked_before_it_is_forgotten(house: House) -> None:
+    await house.answer("remember that my daughter Eva's birthday is on May 3")
+    asked = await house.answer("forget my birthday")
+    assert asked.startswith("Is this to be forgotten for good?\n1. My daughter Eva's birthday is on May 3")
+    assert house.forgotten() == []
+    before = Turn("forget my birthday", asked)
+    assert text_of(await house.say("no", turns=(before,))) == "No idea."
+    assert house.forgotten() == []
+    assert "Forgotten for good" in await house.answer("yes, please", turns=(before,))
+    assert await house.kept() == []
+
+
 async def test_a_number_means_a_list_only_where_something_was_to_be_forgotten(house: House) -> None:
     turn = Turn("list two things", "1. The key is red\n2. The car is blue")
     assert await house.answer("2", turns=(turn,)) == "No idea."

@@ -8,7 +8,7 @@ import pytest
 
 from tarsd.calls import Who
 from tarsd.memory.bodies import MemoryBody, ProjectBody, SummaryBody
-from tarsd.memory.recalling import KEEP, KEEP_SUMMARIES, recall
+from tarsd.memory.recalling import KEEP, KEEP_SUMMARIES, ByMeaning, recall
 from tarsd.memory.store import Store
 
 ANA = Who("ana")
@@ -103,9 +103,9 @@ async def test_others_memories_are_never_used_not_even_for_an_administrator(stor
         assert (found.relevant, found.profile) == ([], [])
 
 
-def _finds(*keys: str):
-    async def search(query: str, limit: int, language: str) -> Sequence[tuple[str, float]]:
-        return [(key, 1.0) for key in keys]
+def _finds(*keys: str, near: Sequence[str] = ()):
+    async def search(query: str, limit: int, language: str) -> ByMeaning:
+        return ByMeaning(keys, near)
 
     return search
 
@@ -143,12 +143,19 @@ async def test_what_is_found_by_meaning_is_considered_too(store: Store) -> None:
 
 async def test_ones_own_in_other_words_is_what_meaning_finds_first(store: Store) -> None:
     await write(store, fact("key", "La llave está bajo la maceta", "es"), fact("dog", "Mi perro se llama Rex", "es"))
-    found = _finds("memory/key", "memory/dog")
+    found = _finds("memory/key", "memory/dog", near=["memory/key"])
     assert await relevant(store, "Where did I put my keys?", search=found) == ["key"]
     assert await relevant(store, "Where are keys made?", search=found) == []
     assert await relevant(store, "Where did I put my keys?") == []
     await write(store, fact("keys", "The keys are in the car"))
-    assert await relevant(store, "Where did I put my keys?", search=_finds("memory/dog", "memory/keys")) == ["keys"]
+    found = _finds("memory/dog", "memory/keys", near=["memory/dog"])
+    assert await relevant(store, "Where did I put my keys?", search=found) == ["keys"]
+
+
+@pytest.mark.parametrize("question", ["tell me a joke", "what is my bank PIN?", "explain my rash to me"])
+async def test_what_meaning_finds_first_but_far_away_is_left_out(store: Store, question: str) -> None:
+    await write(store, fact("wifi", "La contraseña del wifi es pez44", "es"))
+    assert await relevant(store, question, search=_finds("memory/wifi")) == []
 
 
 async def test_no_more_is_kept_than_helps(store: Store) -> None:

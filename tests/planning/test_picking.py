@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tarsd.calls import Memory, Turn
-from tarsd.planning.picking import MOST_LISTED, choice, chosen, listed, meant
+from tarsd.planning.picking import MOST_LISTED, choice, chosen, is_clear, listed, meant
 
 
 def fact(text: str, key: str = "memory/m", language: str = "en", **more) -> Memory:
@@ -30,6 +30,27 @@ def test_one_that_alone_has_all_the_words_is_clear() -> None:
 def test_several_are_left_to_the_person() -> None:
     assert meant("the key", [KEY, SHED, WIFI]) == [KEY, SHED]
     assert len(meant("the key", [KEY] * 20)) == MOST_LISTED
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "clear"),
+    [
+        ("my birthday", "My daughter Eva's birthday is on May 3", False),
+        ("the car", "The insurance of the car ends in May", False),
+        ("the wifi password", "The wifi password is hunter2", True),
+        ("my phone number", "My phone number is 600 100 200", True),
+        ("the key of the bike", "The key is under the pot", False),
+        ("the car", "the car.", True),
+    ],
+)
+def test_what_tells_of_much_else_is_not_clear(what: str, text: str, clear: bool) -> None:
+    assert is_clear(what, fact(text)) == clear
+
+
+def test_a_list_of_one_is_answered_by_yes() -> None:
+    assert choice("sí", [Turn("olvida la llave", f"¿Se olvida esto?\n{listed([KEY])}\nResponde.")]) == [1]
+    assert choice("yes", [LIST]) == []
+    assert choice("no", [Turn("forget the key", listed([KEY]))]) == []
 
 
 def test_what_has_too_few_of_the_words_is_not_meant() -> None:

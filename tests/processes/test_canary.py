@@ -25,7 +25,7 @@ from bench.cluster import Cluster, Plan, form
 from bench.daemon import LOOPBACK, Daemon
 from tests.processes.peer_calls import Caller, caller_into
 from tests.processes.real_nodes import ONE_THREAD, tracebacks, tree_of
-from tests.processes.test_conversations import HOLDERS, ask, holder_of, recalled
+from tests.processes.test_conversations_go_on import HOLDERS, ask, holder_of, recalled
 from tests.processes.traces import Eavesdropper, files_below, spellings, traces_in, traces_in_files
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]

@@ -23,7 +23,7 @@ from tarsd.calls import (
 )
 from tarsd.config.schema import Memory
 from tarsd.errors import InvalidInput, NotAllowed, NotFound, PeerLost
-from tarsd.memory.bodies import DocumentBody, MemoryBody, Source, SummaryBody
+from tarsd.memory.bodies import SETTING, DocumentBody, MemoryBody, SettingBody, Source, SummaryBody
 from tarsd.memory.store import Store
 from tarsd.names import ConversationId
 from tarsd.roles.memories import Memories
@@ -109,6 +109,13 @@ async def test_nothing_is_learned_where_that_is_switched_off(store: Store) -> No
     with pytest.raises(NotAllowed, match="automatic"):
         await one(save, SaveRequest(ANA, "My son is called Leo", made_by="automatic"))
     assert (await one(save, SaveRequest(ANA, "My son is called Leo"))).is_new
+
+
+async def test_who_switched_it_off_is_not_learned_about_whatever_the_others_want(house: House) -> None:
+    await house.store.append(SETTING, "", SettingBody("automatic", "ana", value=False))
+    with pytest.raises(NotAllowed, match="automatic"):
+        await house.save("My son is called Leo", made_by="automatic")
+    assert (await house.save("My son is called Leo", LEO, made_by="automatic")).is_new
 
 
 async def test_the_letters_of_a_password_make_another_text(house: House) -> None:

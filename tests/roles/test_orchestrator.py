@@ -166,6 +166,7 @@ async def test_what_meaning_finds_is_used_and_its_failure_is_not(store: Store) -
 async def test_what_was_searched_without_meaning_proves_none(store: Store) -> None:
     await store.append("memory", "", MemoryBody("key", "La llave está bajo la maceta", language="es"))
     for degraded, expected in (("vectors: loading", []), ("", ["memory/key"])):
-        peer = ScriptedPeer(search=SearchItem([]), search_memories=SearchMemoriesItem([("memory/key", 1.0)], degraded))
+        found = SearchMemoriesItem([("memory/key", 1.0)], degraded, ["memory/key"])
+        peer = ScriptedPeer(search=SearchItem([]), search_memories=found)
         item = await prepare(store, peer, "Where did I put my keys?")
         assert [memory.key for memory in item.memories] == expected
