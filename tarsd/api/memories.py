@@ -6,6 +6,7 @@
     PATCH  /api/memories/KEY    the fields that change
     DELETE /api/memories/KEY[?preview=1]      the receipt: what was removed where
     GET    /api/receipts[/ID]
+    GET    /api/conversations
 
 Whose memories these are is said by the token (`who`). The node that is asked answers itself where it can: who has just
 saved something finds it.
@@ -221,6 +222,11 @@ async def receipt(request: web.Request) -> web.Response:
     return json_reply(found[0])
 
 
+async def conversations(request: web.Request) -> web.Response:
+    """GET /api/conversations: those that are remembered now, on every PC, the last one first."""
+    return json_reply(await one(request, calls.CONVERSATIONS, calls.ConversationsRequest(who_looks(request))))
+
+
 def routes() -> list[web.RouteDef]:
     """The routes about what is remembered."""
     return [
@@ -229,6 +235,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/memories/{key:.+}", show_memory),
         web.patch("/api/memories/{key:.+}", change_memory),
         web.delete("/api/memories/{key:.+}", forget),
+        web.get("/api/conversations", conversations),
         web.get("/api/receipts", receipts),
         web.get("/api/receipts/{id}", receipt),
     ]

@@ -137,6 +137,7 @@ ROUTES: dict[tuple[str, str], Described] = {
     ("GET", "/api/memories/{key}"): Described(calls.Memory),
     ("PATCH", "/api/memories/{key}"): Described(calls.SaveItem, body=MemoryChange),
     ("DELETE", "/api/memories/{key}"): Described(calls.ForgetItem, query={"preview": _FLAG}),
+    ("GET", "/api/conversations"): Described(calls.ConversationsItem),
     ("GET", "/api/receipts"): Described(shapes.ReceiptsReply, query={"limit": number(1, MAX_LIMIT)}),
     ("GET", "/api/receipts/{id}"): Described(calls.ForgetItem),
     ("GET", "/api/projects"): Described(calls.ProjectsItem),

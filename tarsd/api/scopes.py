@@ -84,6 +84,7 @@ NEEDS: dict[str, Needs] = {
     "/api/rotate": _ADMIN,
     "/api/memories": _MEMORY,
     "/api/memories/{key}": _MEMORY,
+    "/api/conversations": _MEMORY,
     "/api/projects": _MEMORY,
     "/api/projects/{id}": _MEMORY,
     "/api/receipts": _MEMORY,

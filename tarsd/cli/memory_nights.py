@@ -1,4 +1,4 @@
-"""`tarsd memory diary|undo|automatic`: what TARS does by itself, undoing it, and whether it may."""
+"""`tarsd memory conversations|diary|undo|automatic`: what TARS does by itself, undoing it, and whether it may."""
 
 from __future__ import annotations
 
@@ -63,6 +63,21 @@ def automatic(args: argparse.Namespace) -> int:
     print(words.automatic_on if found["automatic"] else words.automatic_off)
     if found["automatic"] and not found["allowed"]:
         print(words.automatic_not_allowed)
+    return OK
+
+
+def conversations(args: argparse.Namespace) -> int:
+    """List the conversations that are remembered now."""
+    found = asyncio.run(_ask(args, "GET", "/api/conversations"))
+    if args.json:
+        print_json(found)
+        return OK
+    words = words_of(args)
+    rows = [
+        [one["id"], moment_of(one["touched_at"]), str(one["exchanges"]), f"{one['title']}: {one['summary']}"]
+        for one in found["conversations"]
+    ]
+    print(table(words.conversations_header, rows) if rows else words.no_conversations)
     return OK
 
 

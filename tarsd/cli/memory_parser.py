@@ -71,6 +71,7 @@ def _add_looking(add: _PartAdder) -> None:
     _add_filters(searching)
     showing = add("show", "memory:show", "show one memory with what it was learned from")
     showing.add_argument("key", metavar="KEY", help="as `tarsd memory list` shows it")
+    add("conversations", "memory_nights:conversations", "list the conversations that are remembered now")
 
 
 def _add_filters(part: Parser) -> None:

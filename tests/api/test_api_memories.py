@@ -29,6 +29,7 @@ KITCHEN = calls.Project("project/kitchen", "kitchen", "New kitchen", text="white
 ENTRY = calls.DiaryEntry("d1", "compact_memory", "pc2", 1.0, 2.0, ok=True, what="x")
 RECEIPT = calls.ForgetItem("r1", ["memory/m1"], [])
 REPLIES: dict[str, Any] = {
+    "conversations": [calls.ConversationsItem([])],
     "memories": lambda request: [calls.MemoriesItem([M1] if request.key in ("", M1.key) else [], 1)],
     "save": lambda request: [calls.SaveItem(M1, Copies(2, 2))],
     "forget": lambda request: [RECEIPT, msgspec.structs.replace(RECEIPT, is_whole=True)],
@@ -43,6 +44,7 @@ REPLIES: dict[str, Any] = {
     "import": lambda request: [ImportItem(len(request.entries), 0, [], Copies(2, 2))],
 }
 READING = [
+    "/api/conversations",
     "/api/memories",
     "/api/memories/m1",
     "/api/projects",

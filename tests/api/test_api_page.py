@@ -63,6 +63,13 @@ def test_both_languages_say_the_same_things():
     assert set(wanted) <= set(keys[0])
 
 
+def test_both_languages_of_the_view_of_memory_say_the_same_things():
+    words = (PAGE / "memory_words.js").read_text()
+    english, spanish = re.findall(r"const (?:ENGLISH|SPANISH) = \{\n(.*?)\n\};", words, re.DOTALL)
+    keys = [re.findall(r"(\w+):", re.sub(r'"[^"]*"|`[^`]*`', "", table)) for table in (english, spanish)]
+    assert keys[0] == keys[1]
+
+
 @pytest.fixture
 async def browse() -> AsyncIterator[Any]:
     """A function that opens a URL in a new browser context; a script error on the page fails the test."""
@@ -215,7 +222,8 @@ class TestInABrowser:
         page = await browse(served.url)
         await page.set_input_files("#files", [{"name": "a.md", "mimeType": "text/markdown", "buffer": b"# Boiler"}])
         await expect(page.locator(".upload.good")).to_contain_text("ready, 5 passages")
-        assert served.dispatch.made[0].received == b"# Boiler"
+        (sent,) = [call for call in served.dispatch.made if call.upload]
+        assert sent.received == b"# Boiler"
         served.dispatch.replies["ingest"] = [DocumentError("b.pdf: encrypted")]
         await page.set_input_files("#files", [{"name": "b.pdf", "mimeType": "application/pdf", "buffer": b"x"}])
         await expect(page.locator(".upload.bad")).to_contain_text("b.pdf: encrypted")

@@ -41,6 +41,7 @@ REPLIES = {
     "ingest": scripted.INGEST,
     "jobs": scripted.INGEST,
     "status": [scripted.status()],
+    "conversations": [calls.ConversationsItem([])],
     "memories": [calls.MemoriesItem([MEMORY], 1)],
     "save": [calls.SaveItem(MEMORY, calls.Copies(2, 2))],
     "forget": [calls.ForgetItem("r1", ["memory/m1"], [calls.Removed("pc1", "done", 1)])],

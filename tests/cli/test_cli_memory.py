@@ -45,7 +45,9 @@ def saved(request: calls.SaveRequest) -> list[Any]:
     return [calls.SaveItem(memory, Copies(1, 2, "pc2 is away"), older)]
 
 
+TALK = calls.ConversationView("c1", "Tiles", "White ones were chosen.", 4, 1.0, 1_779_000_000.0)  # type: ignore[arg-type]
 REPLIES = {
+    "conversations": [calls.ConversationsItem([TALK])],
     "memories": lambda request: (
         [FOUND] if not request.key or request.key == BIRTHDAY.key else [calls.MemoriesItem([], 0)]
     ),
@@ -276,6 +278,10 @@ async def test_the_diary_is_shown_and_an_entry_undone_after_asking(served, start
     assert (await memory("undo", "nothing")).code == 1
 
 
+async def test_conversations_are_listed(memory):
+    assert "Tiles: White ones were chosen." in (await memory("conversations")).out
+
+
 async def test_learning_by_itself_is_switched_and_shown(memory, served):
     ended = await memory("automatic")
     assert ENGLISH.automatic_on in ended.out
@@ -297,6 +303,7 @@ async def test_every_word_gives_json_to_programs(memory):
         ("diary",),
         ("undo", "d1", "--yes"),
         ("automatic",),
+        ("conversations",),
     ):
         ended = await memory(*command, "--json")
         assert isinstance(json.loads(ended.out), dict), command

@@ -2,6 +2,7 @@
 
 import { announce, el, icon } from "./dom.js";
 import { blocks } from "./markdown.js";
+import { memoryCards } from "./memory.js";
 import { words } from "./words.js";
 
 const COPY = "M9 9h10v11H9zM5 15V4h10";
@@ -16,7 +17,7 @@ let answers = 0;
 
 /**
  * The view of one answer; feed it the events of `/ws` with `take`. `asked` has what a node must know of the question:
- * text, conversation, language, turns. `again()` asks it once more.
+ * text, conversation, language, turns, project, temporary. `again()` asks it once more.
  */
 export class Answer {
   constructor(asked, again) {
@@ -36,9 +37,10 @@ export class Answer {
     this.waiting = el("p", { class: "waiting" }, el("span", { class: "dots" }, el("i"), el("i"), el("i")), this.state);
     this.notices = el("div", { class: "notices" });
     this.body = el("div", { class: "body" });
+    this.recalled = el("div", { class: "sources recalled", hidden: true });
     this.cards = el("div", { class: "sources", hidden: true });
     this.foot = el("div", { class: "foot" });
-    this.node = el("article", { class: "answer", "aria-label": "TARS", "aria-busy": "true" }, this.notices, this.body, this.waiting, this.cards, this.foot);
+    this.node = el("article", { class: "answer", "aria-label": "TARS", "aria-busy": "true" }, this.notices, this.body, this.waiting, this.recalled, this.cards, this.foot);
   }
 
   /** What to send to a node, be it the first or one that goes on. */
@@ -83,6 +85,10 @@ export class Answer {
       case "route":
         this.prepared = event.prepared_by;
         if (event.route !== "inference_only") this.state.textContent = words().reading;
+        break;
+      case "memories":
+        this.recalled.replaceChildren(...[memoryCards(event.memories)].filter(Boolean));
+        this.recalled.hidden = !event.memories.length;
         break;
       case "sources":
         // once there is text it cites the first ones by number

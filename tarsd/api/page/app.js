@@ -3,6 +3,8 @@
 import { Answer } from "./answer.js";
 import { announce, byId, el } from "./dom.js";
 import { watchMembers } from "./members.js";
+import { readyMemory } from "./memory.js";
+import { fillProjects } from "./memory_more.js";
 import { Chat } from "./socket.js";
 import { upload } from "./uploads.js";
 import { language, onLanguage, speak, translate, words } from "./words.js";
@@ -20,6 +22,7 @@ let turns = []; // of this conversation, as a node is told them
 let node = "";
 let lostNode = ""; // whose place `node` has taken
 let following = true;
+let temporary = false; // nothing of this chat is remembered
 
 function freshConversation() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -68,7 +71,7 @@ function ask(text) {
   if (!clean || !chat.open) return;
   if (answer) return;
   byId("welcome").hidden = true;
-  answer = new Answer({ text: clean, conversation, language: language(), turns: [...turns] }, () => ask(clean));
+  answer = new Answer({ text: clean, conversation, language: language(), turns: [...turns], project: byId("project").value, temporary }, () => ask(clean));
   asked.push(answer);
   chat.answering = true;
   byId("log").append(el("div", { class: "mine" }, el("p", {}, el("span", { class: "unseen" }, `${words().you}: `), clean)), answer.node);
@@ -109,6 +112,16 @@ function newChat() {
   showButton();
   question.focus();
 }
+
+// A chat is temporary as a whole: what was said before is not in it, and what was said in it is not in the next one.
+byId("temporary").addEventListener("click", () => {
+  temporary = !temporary;
+  byId("temporary").setAttribute("aria-pressed", String(temporary));
+  byId("temporary-badge").hidden = !temporary;
+  document.body.classList.toggle("temporary", temporary);
+  newChat();
+});
+byId("project").addEventListener("change", newChat);
 
 // --- the composer ---
 
@@ -236,6 +249,7 @@ function showIdeas() {
 
 function showWords() {
   showIdeas();
+  fillProjects();
   showConnection(byId("connection").dataset.state ?? "connecting");
   paintTheme(document.documentElement.dataset.theme ?? storedTheme());
 }
@@ -254,6 +268,7 @@ function signIn() {
       byId("sign-in-wrong").textContent = response?.ok ? "" : response ? words().wrongToken : words().lost;
       if (!response?.ok) return;
       dialog.close();
+      fillProjects();
       chat.hurry();
       resolve();
     };
@@ -262,6 +277,7 @@ function signIn() {
 byId("sign-in").addEventListener("cancel", (event) => event.preventDefault());
 
 translate();
+readyMemory(fillProjects);
 onLanguage(showWords);
 showWords();
 fit();
