@@ -38,21 +38,21 @@ async def rows(context: Context) -> list[Row]:
     home = context.folder / "crashes"
     killed = await asyncio.to_thread(kills, home / "kills", context.pick(10, 480), seed)
     found = _rows("kill -9 of a store", killed, seed)
-    found += _rows("kill -9 of a daemon of two", await _pair(home / "pair", context.pick(2, 40), seed), seed)
+    found += _rows(
+        "kill -9 of a daemon of two", await _pair(home / "pair", context.pick(2, 40), seed), seed, of_pair=True
+    )
     simulated = await asyncio.to_thread(simulate, home / "simulated", context.pick(200, 10_000), seed)
     return found + _rows("simulated power failure", simulated, seed)
 
 
-def _rows(what: str, tally: Tally, seed: int) -> list[Row]:
+def _rows(what: str, tally: Tally, seed: int, *, of_pair: bool = False) -> list[Row]:
     for each in tally.broken[:20]:
         print(f"crashes: {each}", file=sys.stderr)
     note = f"{tally.crashes} crashes, seed {seed}, {tally.forgotten} forgotten"
-    counted = {
-        "acknowledged records lost": tally.lost,
-        "un-written records that appeared": tally.appeared,
-        "forgotten texts that came back": tally.returned,
-        "databases corrupt": tally.corrupt,
-    }
+    counted = {"acknowledged records lost": tally.lost, "databases corrupt": tally.corrupt}
+    if not of_pair:  # there only the writes are followed
+        counted["un-written records that appeared"] = tally.appeared
+        counted["forgotten texts that came back"] = tally.returned
     return [
         Row(figure=f"{what}: acknowledged records", unit="records", samples=[tally.acknowledged], note=note),
         *(Row(figure=f"{what}: {name}", unit="", samples=[len(broken)], aim=0.0) for name, broken in counted.items()),

@@ -32,6 +32,7 @@ def simulate(folder: Path, count: int, seed: int, *, disk_lies: bool = False) ->
 
     `disk_lies`: syncs do nothing, so much must be lost; it shows that a loss would be seen.
     """
+    folder = folder.resolve()  # SQLite names files so
     tally, random = Tally(), Random(seed)
     files: dict[str, bytes] = {}
     account = Account()
@@ -61,6 +62,8 @@ def _record(home: Path, seed: str, files: dict[str, bytes], names: list[str]) ->
     process.join()
     if failed := [event for event in events if event[0] == "failed"]:
         raise AssertionError(f"the writer of {seed} failed: {failed[0][1]}")
+    if not any(event[0] == "sync" for event in events):
+        raise AssertionError(f"nothing was heard of the disk of {seed}")
     return [_named(event) for event in events]
 
 

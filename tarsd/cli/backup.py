@@ -86,7 +86,7 @@ def show(args: argparse.Namespace) -> int:
     print(table([printable(cell) for cell in rows[0]], [[printable(cell) for cell in row] for row in rows[1:]]))
     for each in found:
         if each.problem:
-            print(styled(f"! {printable(each.problem)}", "yellow"))
+            print(styled(f"! {printable(each.problem)}", "yellow", sys.stdout))
     return OK
 
 
@@ -106,13 +106,13 @@ def restore(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(done).decode())
         return OK
-    print(styled(words.restored.format(**told), "bold"))
+    print(styled(words.restored.format(**told), "bold", sys.stdout))
     if done.aside:
         print(words.aside.format(path=folder / done.aside))
     if done.forgotten:
         print(words.forgotten.format(count=done.forgotten))
     if done.note:
-        print(styled(f"! {printable(done.note)}", "yellow"))
+        print(styled(f"! {printable(done.note)}", "yellow", sys.stdout))
     print(words.next)
     return OK
 
