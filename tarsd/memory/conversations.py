@@ -9,6 +9,8 @@ Rules
 5. A conversation is its person's: one with the same id that another person talks in is another conversation.
 6. One is due to be written down when it has `LONG` exchanges that are not yet, or when nobody touched it for `QUIET_S`;
    a single exchange is no conversation.
+7. A conversation is a project's as long as every exchange was told in that project. Once one was not, it is its
+   person's for good: the members are not shown what was said before the project was chosen, or after.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class Conversations:
             began_at=before.began_at,
             touched_at=now,
             person=told.person,
-            projects=_related(before.projects, [told.project] if told.project else []),
+            projects=_projects(before, told.project),
             answers=(before.answers + ((told.of,) if told.of else ()))[-MAX_ANSWERS:],
             document_ids=_related(before.document_ids, told.document_ids),
             recalled=_related(before.recalled, told.recalled),
@@ -155,6 +157,12 @@ class Conversations:
         while len(self._kept) > self._limit:
             (_, pushed), ended = self._kept.popitem(last=False)
             self._on_ended(pushed, ended)
+
+
+def _projects(before: Conversation, project: str) -> tuple[str, ...]:
+    """Return what a conversation belongs to after one more exchange (rule 7)."""
+    now = (project[:MAX_RELATION_CHARS],) if project else ()
+    return now if before.exchanges == 0 or before.projects == now else ()
 
 
 def is_due(kept: Conversation, now: float) -> bool:

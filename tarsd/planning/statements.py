@@ -9,7 +9,9 @@ Rules
    what others say, or what stands in quotes.
 3. Nothing is learned from a text that is to be worked on ("translate: ..."), from several paragraphs, code, or a long
    message: there "I" may be anybody.
-4. What points at something else ("this", "it") means nothing later.
+4. What points at something else ("this", "it", "the second one", "the answer") means nothing later.
+5. Who has a part played, or a song written, says "I" for somebody else, in any sentence of that message.
+6. What one owns is told by its make or number: "my car is a mess" is no car.
 """
 
 from __future__ import annotations
@@ -62,6 +64,18 @@ _WHAT = (
     r"(?!(?:it|this|that|these|those|them|you|your|how|when|if|to\s+know|esto|eso|ese|esa|este|esta|así|que|cuando|tu|tus)\b)"
     r"\S.*"
 )
+_IN_THE_CHAT = (  # what one likes in an answer is no liking
+    r"(?:the\s+|el\s+|la\s+|los\s+|las\s+|to\s+)?(?:answers?|ideas?|first|second|third|last|other|one|ones|options?|"
+    r"suggestions?|versions?|text|results?|jokes?|poems?|way|sound|look|plan|proposal|know|see|respuestas?|primer[oa]?s?|"
+    r"segund[oa]s?|tercer[oa]?s?|[uú]ltim[oa]s?|otr[oa]s?|dos|tres|opci[oó]n|opciones|sugerencias?|versi[oó]n|texto|"
+    r"resultados?|chistes?|poema|forma|manera|propuestas?)\b"
+)
+_LIKED = rf"(?!{_IN_THE_CHAT}){_WHAT}"
+_MADE = rf"(?=.*(?-i:[A-ZÁÉÍÓÚÑ0-9])){_WHAT}"
+_NO_JOB = (
+    r"(?!(?:matem[aá]ticas|historia|lengua|literatura|biolog[ií]a|f[ií]sica|qu[ií]mica|geograf[ií]a|ingl[eé]s|"
+    r"filosof[ií]a|investigaci[oó]n|fin|clase|casa|grupo|noche|d[ií]a|campo|universidad)\b)"
+)
 _DIET = (
     r"(?:vegetarian[oa]?|vegan[oa]?|cel[ií]ac[oa]|coeliac|celiac|diab[eé]tic[oa]?|al[eé]rgic[oa]\s+(?:a|al)\s+\S.*|"
     r"allergic\s+to\s+\S.*|"
@@ -98,7 +112,7 @@ _FORMS = tuple(
         rf"(?:i|we)\s+(?:now\s+)?live\s+(?:now\s+)?in\s+{_PLACE}",
         rf"(?:me\s+he\s+mudado|nos\s+hemos\s+mudado|me\s+mud[eé]|nos\s+mudamos)\s+a\s+{_PLACE}",
         rf"(?:i|we|i've|we've)\s+(?:have\s+)?moved\s+to\s+{_PLACE}",
-        rf"(?:yo\s+)?trabajo\s+(?:en\s+{_PLACE}|(?:de|como)\s+[^\W\d_]+(?:\s+[^\W\d_]+)?)",
+        rf"(?:yo\s+)?trabajo\s+(?:en\s+{_PLACE}|(?:de|como)\s+{_NO_JOB}[^\W\d_]+(?:\s+[^\W\d_]+)?)",
         rf"(?:i\s+work|i'm\s+working)\s+(?:at|for)\s+{_PLACE}",
         r"i\s+work\s+as\s+an?\s+[^\W\d_]+(?:\s+[^\W\d_]+)?",
         # days and numbers
@@ -113,14 +127,14 @@ _FORMS = tuple(
         r"(?:mi\s+talla|mi\s+n[uú]mero\s+de\s+pie)\s+es\s+(?:la\s+|el\s+)?\w{1,4}",
         r"my\s+(?:shoe\s+)?size\s+is\s+(?:a\s+)?\w{1,4}",
         # things, likes, languages
-        rf"(?:mi|nuestr[oa])\s+{_THING_ES}\s+es\s+(?:un|una)\s+{_WHAT}",
-        rf"(?:my|our)\s+{_THING_EN}\s+is\s+an?\s+{_WHAT}",
+        rf"(?:mi|nuestr[oa])\s+{_THING_ES}\s+es\s+(?:un|una)\s+{_MADE}",
+        rf"(?:my|our)\s+{_THING_EN}\s+is\s+an?\s+{_MADE}",
         rf"(?:tengo|tenemos)\s+(?:un|una)\s+{_THING_ES}\s+{_NAME}(?:\s+\S+)?",
         rf"(?:i|we)\s+have\s+an?\s+{_NAME}\s+{_THING_EN}",
         rf"mi\s+(?:color|comida|plato|libro|pel[ií]cula|canci[oó]n|equipo|animal)\s+favorit[oa]\s+es\s+{_WHAT}",
-        rf"my\s+favou?rite\s+\w+\s+is\s+{_WHAT}",
-        rf"(?:a\s+m[ií]\s+)?(?:no\s+)?me\s+(?:gustan?|encantan?)\s+(?:mucho\s+)?(?:el|la|los|las)\s+{_WHAT}",
-        rf"i\s+(?:really\s+)?(?:like|love|hate|don't\s+like|dislike)\s+(?:to\s+)?{_WHAT}",
+        rf"my\s+favou?rite\s+(?!{_IN_THE_CHAT})\w+\s+is\s+{_LIKED}",
+        rf"(?:a\s+m[ií]\s+)?(?:no\s+)?me\s+(?:gustan?|encantan?)\s+(?:mucho\s+)?(?:el|la|los|las)\s+{_LIKED}",
+        rf"i\s+(?:really\s+)?(?:like|love|hate|don't\s+like|dislike)\s+(?:to\s+)?{_LIKED}",
         r"hablo\s+(?:español|inglés|francés|alemán|italiano|portugués|catalán)(?:\s+y\s+\w+)?",
         r"i\s+speak\s+(?:spanish|english|french|german|italian|portuguese)(?:\s+and\s+\w+)?",
     )
@@ -142,6 +156,12 @@ _WORK_ON = re.compile(
     r"di)\b[^.!?]*[:\"«“]",
     re.IGNORECASE,
 )
+_PLAYED = re.compile(
+    r"\b(?:pretend|role\s?play|act\s+as|you\s+are\s+(?:an?|the)|imagine|character|lyrics|song|novel|monologue|dialogue|"
+    r"essay|finge|imagina|act[uú]a|haz\s+(?:como|de)|eres\s+(?:un|una|el|la)|personaje|letra|canci[oó]n|novela|"
+    r"mon[oó]logo|di[aá]logo|redacci[oó]n)\b",
+    re.IGNORECASE,
+)
 _BREAK = re.compile(
     r"\s*(?:;|\s[-–—]\s|,?\s*(?=¿)|,\s+(?=(?:what|how|can|could|where|when|who|which|why|do|does|please|so|qu[eé]|"
     r"c[oó]mo|d[oó]nde|"
@@ -155,7 +175,7 @@ def statements(message: str) -> list[str]:
     """Return the clauses of a message that are to be learned, as they are to be remembered."""
     text = message.strip()
     is_material = "\n\n" in text or text.count("\n") > 2 or "```" in text or len(text.split()) > MAX_MESSAGE_WORDS
-    if is_material or _WORK_ON.search(text) or phrases.WRITING.search(text):
+    if is_material or any(each.search(text) for each in (_WORK_ON, _PLAYED, phrases.WRITING)):
         return []
     clauses = [
         clause.strip(" ,.!") for sentence in sentences(text) for clause in _BREAK.split(sentence) if "?" not in clause

@@ -4,7 +4,8 @@ Rules
 1. A search that fails costs the passages of that search, and the answer says so; it never fails the question.
 2. Searches, the summary and what is remembered are asked for at the same time.
 3. What is remembered is asked for on every route: "what is my wifi password?" needs no documents. A temporary chat uses
-   nothing of it.
+   nothing of it. For what meaning adds to the keywords nobody waits longer than `MEANING_S`: "turn on the light" goes
+   through here too, and the PC that embeds may hang.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from tarsd.roles.base import Attributes, Role, Services
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
+
+MEANING_S = 1.0
 
 
 class Orchestrator(Role):
@@ -109,7 +112,9 @@ class Orchestrator(Role):
         async def by_meaning(query: str, limit: int, language: str) -> ByMeaning:
             asked = SearchMemoriesRequest(query, limit, language)
             try:
-                found = await self._services.dispatch.one(calls.SEARCH_MEMORIES, asked, within=context.headers)
+                found = await self._services.dispatch.one(
+                    calls.SEARCH_MEMORIES, asked, within=context.headers, deadline_s=MEANING_S
+                )
             except TarsdError as error:
                 log.debug("%s: memories are searched by keywords only: %s", context.headers.trace, error)
                 return ByMeaning()

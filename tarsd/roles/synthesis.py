@@ -3,7 +3,8 @@
 Rules
 1. Nothing is written while `memory.automatic` is off, or the person has switched it off for itself.
    (Of a temporary chat nobody is told in the first place.)
-2. What the disk refuses is tried again at the next occasion: the conversation stays due.
+2. A project takes only what its members told: a client may name any, and others would read that as the project's.
+3. What the disk refuses is tried again at the next occasion: the conversation stays due.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import logging
 import secrets
 
-from tarsd.calls import RecallItem
+import msgspec
+
+from tarsd.calls import RecallItem, Who
 from tarsd.memory import synthesis
+from tarsd.memory.access import is_member
 from tarsd.memory.bodies import SUMMARY, SummaryBody, summary_key
 from tarsd.memory.conversations import Conversation
 from tarsd.names import ConversationId
@@ -33,6 +37,8 @@ class Synthesis:
         """Write a conversation's summary down; say whether it is written now. Raises `StorageError`."""
         if not (self._services.config.memory.automatic and await self._services.store.automatic(kept.person)):
             return False
+        if not await self._is_told_by_a_member(kept):
+            kept = msgspec.structs.replace(kept, projects=())
         written = await self._written(conversation, kept.person)
         if not synthesis.may_replace(written, kept):
             return True
@@ -42,6 +48,10 @@ class Synthesis:
         if copies.degraded:
             log.info("the summary of a conversation is on %d of %d nodes", copies.copies, copies.wanted)
         return True
+
+    async def _is_told_by_a_member(self, kept: Conversation) -> bool:
+        project = await self._services.store.project(kept.projects[-1]) if kept.projects else None
+        return project is None or is_member(Who(kept.person), project)  # of an unknown one nobody else sees it
 
     async def read(self, conversation: ConversationId, person: str) -> RecallItem | None:
         """Return a conversation as it was written down; None where it was not. Raises `StorageError`."""

@@ -17,6 +17,7 @@ from tarsd.memory.conversations import (
     Conversations,
     is_due,
 )
+from tarsd.memory.synthesis import body_of
 from tarsd.names import AnswerId, ConversationId
 
 A, B, C = ConversationId("a"), ConversationId("b"), ConversationId("c")
@@ -26,12 +27,25 @@ def told(conversation: ConversationId = A, **more: Any) -> RememberRequest:
     return RememberRequest(conversation, "How is the boiler?", "Old.", **more)
 
 
+@pytest.mark.parametrize("told_in", [["", "roof"], ["roof", ""], ["roof", "bath"], ["roof", "", "roof"]])
+def test_what_was_not_all_said_in_one_project_is_its_persons(told_in: list[str]) -> None:
+    kept = Conversations()
+    for project in told_in:
+        last = kept.remember(told(person="ana", project=project), "Ana asked for the boiler.")
+    body = body_of(A, last, b"")
+    assert (last.projects, body.scope, body.project) == ((), "person", "")
+
+
 def test_a_conversation_is_recalled_with_its_last_summary_and_all_that_it_is_about() -> None:
     kept = Conversations(clock=lambda: 5.0)
     first = told(documents=["boiler.pdf"], document_ids=["b0"], project="heating", person="ana", of=AnswerId("1"))
     kept.remember(first, "Ana asked for the boiler.", language="en", title="How is the boiler?")
     second = told(
-        documents=["prices.pdf", "boiler.pdf"], document_ids=["f0", "b0"], person="ana", recalled=["memory/m"]
+        documents=["prices.pdf", "boiler.pdf"],
+        document_ids=["f0", "b0"],
+        person="ana",
+        project="heating",
+        recalled=["memory/m"],
     )
     kept.remember(second, "Ana knows the boiler's pressure.", title="And the pressure?")
     assert kept.recall(A, "ana") == RecallItem(

@@ -44,6 +44,12 @@ def test_a_forgotten_conversation_is_dropped() -> None:
     assert cleaned(TOLD, graves=("conversation/other",)) is TOLD
 
 
+def test_one_person_forgets_no_other_persons_conversation() -> None:
+    anas = RecallItem(TOLD.summary, 2, person="ana")
+    assert cleaned(anas, graves=("conversation/talk/bob", "conversation/talk/-")) is anas
+    assert cleaned(anas, graves=("conversation/talk/ana",)) is None
+
+
 def test_a_conversation_that_leaned_on_a_forgotten_document_is_dropped() -> None:
     document = DocumentBody("d" * 64, "safe.pdf")
     assert cleaned(RecallItem("It rained.", 2, ["safe.pdf"]), document) is None

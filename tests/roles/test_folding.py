@@ -22,7 +22,7 @@ from tarsd.calls import (
 )
 from tarsd.config import Memory
 from tarsd.errors import PeerLost, StorageError
-from tarsd.memory.bodies import MEMORY, MemoryBody, SummaryBody, conversation_key
+from tarsd.memory.bodies import MEMORY, MemoryBody, ProjectBody, SummaryBody, conversation_key
 from tarsd.memory.conversations import LONG
 from tarsd.memory.forgetting import Forgotten, Text
 from tarsd.memory.store import Store
@@ -277,6 +277,17 @@ async def test_a_project_makes_it_the_projects_and_nobody_makes_it_the_household
     found: dict[str, SummaryBody] = {body.scope: body for body in await home.store.summaries()}
     assert sorted(found) == ["household", "project"]
     assert (found["project"].project, found["project"].person) == ("flat", "ana")
+
+
+async def test_a_project_takes_nothing_from_who_is_no_member(home: Home) -> None:
+    await home.store.append("project", "", ProjectBody("flat", "Flat", members=["leo"], person="leo"))
+    folding = home.folding()
+    for person in ("ana", "leo"):
+        for _ in range(2):
+            await remember(folding, person=person, project="flat")
+    await folding.stop()
+    found = {body.person: (body.scope, body.project) for body in await home.store.summaries()}
+    assert found == {"ana": ("person", ""), "leo": ("project", "flat")}
 
 
 async def test_a_disk_that_refuses_costs_no_exchange_and_is_tried_again(

@@ -1,5 +1,6 @@
 """The orchestrator: what it asks of others, and that it answers without them."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ from tarsd.errors import PeerLost
 from tarsd.memory.bodies import DOCUMENT, DocumentBody, MemoryBody
 from tarsd.memory.store import Store
 from tarsd.names import ConversationId, NodeId, Route
-from tarsd.roles.orchestrator import Orchestrator
+from tarsd.roles.orchestrator import MEANING_S, Orchestrator
 from tests.roles.role_help import ME, one, services
 from tests.test_routing import member
 
 PASSAGE = Passage("o:1", "d", "lease.pdf", 2, 0, 22, "The rent is 900 euros.")
+
+
+HANGS = object()  # an answer that never comes
 
 
 class ScriptedPeer:
@@ -43,6 +47,9 @@ class ScriptedPeer:
         answer = self.answers[spec.name]
         if isinstance(answer, Exception):
             raise answer
+        if answer is HANGS:
+            async with asyncio.timeout(headers.deadline_s):
+                await asyncio.Event().wait()
         yield answer
 
 
@@ -161,6 +168,13 @@ async def test_what_meaning_finds_is_used_and_its_failure_is_not(store: Store) -
     assert ([memory.key for memory in item.memories], item.degraded) == (["memory/key"], "")
     asked = [request for name, request in failed.asked if name == "search_memories"]
     assert asked[0].query == "Where is the key?"
+
+
+async def test_nobody_waits_long_for_a_search_by_meaning_that_hangs(store: Store) -> None:
+    await store.append("memory", "", MemoryBody("key", "The key is under the pot", language="en"))
+    async with asyncio.timeout(3 * MEANING_S):
+        item = await prepare(store, ScriptedPeer(search=SearchItem([]), search_memories=HANGS), "Where is the key?")
+    assert [memory.key for memory in item.memories] == ["memory/key"]
 
 
 async def test_what_was_searched_without_meaning_proves_none(store: Store) -> None:
