@@ -13,6 +13,7 @@ Rules
 8. What a node made of it before it heard that it is forgotten goes along when it hears, by links alone (`late`): what
    names it, and what it was written again as, to say that another took its place. Where what it told is not known any
    more, a summary that names it is forgotten.
+9. A summary that told it in an older version, and does no more, is written again as it is, for rule 7.
 """
 
 from __future__ import annotations
@@ -58,8 +59,14 @@ class Closure(msgspec.Struct, frozen=True):
         return sorted({*self.forgotten, *self.rewritten})
 
 
-def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[[Remembered], bool]) -> Closure:
-    """Return what goes along with `target`; `remembered` is all that is visible here, history included."""
+def closure(
+    target: Target,
+    remembered: Iterable[Remembered],
+    may_see: Callable[[Remembered], bool],
+    older: Iterable[SummaryBody] = (),
+) -> Closure:
+    """Return what goes along with `target`; `remembered` is all that is visible here, history included, and `older`
+    are versions of summaries that something was written over: their texts are on the disk still (rule 9)."""
     known = {key_of(body): body for body in remembered}
     gone = _linked(known, _first(target, known))
     told = Facts([known[key].text for key in sorted(gone) if key in known] + list(target.passages))
@@ -70,7 +77,9 @@ def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[
         rests = {key: _rest(body, untold.get(key, body), told, gone, target) for key, body in left.items()}
         fallen = {key for key, rest in rests.items() if rest is None}
         if not fallen:
-            return Closure(sorted(gone), {key: rest for key, rest in rests.items() if rest and rest != left[key]})
+            rewritten = {key: rest for key, rest in rests.items() if rest and rest != left[key]}
+            told_once = {key_of(body) for body in older if may_see(body) and _untold(body, told) != body}
+            return Closure(sorted(gone), {key: left[key] for key in told_once & left.keys()} | rewritten)
         gone = _linked(known, gone | fallen)
 
 

@@ -101,6 +101,20 @@ class History(Recollections):
         )
         return found[0][0] or ""
 
+    async def older_summaries(self) -> list[SummaryBody]:
+        """Return versions of summaries that something was written over and that still are on the disk, page by page."""
+        found: list[SummaryBody] = []
+        after, number = f"{bodies.SUMMARY}/", 0
+        while rows := await self._rows(
+            """SELECT log.key, log.id, body FROM log JOIN visible ON visible.key = log.key AND visible.id <> log.id
+               WHERE (log.key, log.id) > (?1, ?2) AND log.key >= ?1 AND log.key < ?3 || '0' AND kind = ?3 AND state = 0
+               ORDER BY log.key, log.id LIMIT ?4""",
+            (after, number, bodies.SUMMARY, _PAGE),
+        ):
+            found += [decode(body, SummaryBody) for _, _, body in rows]
+            after, number = rows[-1][:2]
+        return found
+
     async def replaced(self, prefix: str) -> list[MemoryBody | SummaryBody]:
         """Return memories and summaries whose ids begin so and that are not current any more."""
         memories = await self._rows(

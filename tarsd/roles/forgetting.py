@@ -119,7 +119,11 @@ class Forgetting(Role):
         ]
         target = await self._target(request, projects)
         found = await asyncio.to_thread(
-            closure, target, remembered, lambda body: may_see(request.who, body, projects)
+            closure,
+            target,
+            remembered,
+            lambda body: may_see(request.who, body, projects),
+            await self._store.older_summaries(),
         )  # beside the loop: it reads all that is remembered
         if request.conversation:
             await self._refuse_what_is_anothers(request.who, found.forgotten, projects)

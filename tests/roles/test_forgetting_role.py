@@ -304,6 +304,19 @@ async def test_what_a_person_may_not_see_is_not_known_to_that_person(
     assert (await forget(pair[0], "memory/a", Who("eve", sees_all=True))).is_whole
 
 
+async def test_an_older_version_of_a_summary_that_told_it_goes_though_the_present_one_does_not(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    told = SummaryBody("s", "Talk", f"It rained. The code word of the safe is {CANARY}.", exchanges=1)
+    now = SummaryBody("s", "Talk", "It rained, and then the sun shone.", exchanges=2)
+    await remember(home, SECRET, told)
+    await remember(home, now)
+    assert (await forget(pair[1])).is_whole
+    await home.settle()
+    assert left_in(tmp_path) == []
+    assert await home.nodes["a"].store.body_of("summary/s") == now
+
+
 async def test_a_preview_says_what_would_go_and_leaves_it(home: Home, pair: tuple[Forgetting, Forgetting]) -> None:
     made = MemoryBody("b", "Something", sources=[Source(keys=["memory/a"])])
     await remember(home, SECRET, made)
