@@ -10,6 +10,10 @@ Rules
    it by itself. What a person asked to remember stays.
 6. By wording only what the person may see is found, so nobody can try out or erase what is another's. Links reach all.
 7. What is rewritten is a new body of the same key; every older version of the key is erased.
+8. What a node made of it before it heard that it is forgotten goes along when it hears, by links alone (`late`): what
+   names it, and what it was written again as, to say that another took its place. Where what it told is not known any
+   more, a summary that names it is forgotten.
+9. A summary that told it in an older version, and does no more, is written again as it is, for rule 7.
 """
 
 from __future__ import annotations
@@ -55,8 +59,14 @@ class Closure(msgspec.Struct, frozen=True):
         return sorted({*self.forgotten, *self.rewritten})
 
 
-def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[[Remembered], bool]) -> Closure:
-    """Return what goes along with `target`; `remembered` is all that is visible here, history included."""
+def closure(
+    target: Target,
+    remembered: Iterable[Remembered],
+    may_see: Callable[[Remembered], bool],
+    older: Iterable[SummaryBody] = (),
+) -> Closure:
+    """Return what goes along with `target`; `remembered` is all that is visible here, history included, and `older`
+    are versions of summaries that something was written over: their texts are on the disk still (rule 9)."""
     known = {key_of(body): body for body in remembered}
     gone = _linked(known, _first(target, known))
     told = Facts([known[key].text for key in sorted(gone) if key in known] + list(target.passages))
@@ -67,8 +77,55 @@ def closure(target: Target, remembered: Iterable[Remembered], may_see: Callable[
         rests = {key: _rest(body, untold.get(key, body), told, gone, target) for key, body in left.items()}
         fallen = {key for key, rest in rests.items() if rest is None}
         if not fallen:
-            return Closure(sorted(gone), {key: rest for key, rest in rests.items() if rest and rest != left[key]})
+            rewritten = {key: rest for key, rest in rests.items() if rest and rest != left[key]}
+            told_once = {key_of(body) for body in older if may_see(body) and _untold(body, told) != body}
+            return Closure(sorted(gone), {key: left[key] for key in told_once & left.keys()} | rewritten)
         gone = _linked(known, gone | fallen)
+
+
+def late(graves: Collection[str], texts: Mapping[str, str], remembered: Iterable[Remembered]) -> Closure:
+    """Return what goes along at a node that hears of forgotten keys (rule 8).
+
+    `texts`: what stood there, by key; `remembered`: what is visible here and names one of the keys, or lies at one.
+    """
+    known = {key_of(body): body for body in remembered}
+    goes_on = {key for key in known.keys() & set(graves) if _goes_on(known[key])}
+    others = {key: body for key, body in known.items() if key not in goes_on}
+    gone = _linked(others, {*graves, *_of_conversations(graves, others)} - goes_on)
+    told = Facts(
+        [text for key, text in texts.items() if key not in goes_on]
+        + [body.text for key, body in sorted(others.items()) if key in gone]
+    )
+    rewritten: dict[str, SummaryBody] = {}
+    for key, body in known.items():
+        names = _names(body.sources, gone)
+        if (
+            key in gone
+            or not isinstance(body, SummaryBody)
+            or not (names or key in goes_on or _names(body.sources, graves))
+        ):
+            continue
+        rest = _rest(body, _untold(body, told), told, gone, Target()) if told else None if names else body
+        if rest is None:
+            gone.add(key)
+        elif rest != body:
+            rewritten[key] = rest
+    return Closure(sorted(gone & known.keys()), rewritten)
+
+
+def _goes_on(body: Remembered) -> bool:
+    """Say whether what is visible at a forgotten key was written on purpose: not to say that something replaced it."""
+    return isinstance(body, SummaryBody) or not body.replaced_by
+
+
+def _of_conversations(graves: Collection[str], known: Mapping[str, Remembered]) -> set[str]:
+    parts = [key.split("/") for key in graves if key.startswith("conversation/")]
+    return {
+        key
+        for key, body in known.items()
+        for _, conversation, *person in parts
+        if _is_of_conversation(body, conversation) and (not person or person == [body.person or "-"])
+    }
 
 
 def _first(target: Target, known: Mapping[str, Remembered]) -> set[str]:

@@ -23,11 +23,13 @@ class Text(msgspec.Struct, frozen=True):
 
 class Forgotten(msgspec.Struct, frozen=True):
     """`graves`: keys that are forgotten with all below them; `texts`: bodies of memories, summaries and documents that
-    stood there; `receipts`: ids of receipts that came with it."""
+    stood there; `receipts`: ids of receipts that came with it. `was_cut_off`: it was forgotten before the last start,
+    and the texts are not known any more."""
 
     graves: tuple[str, ...] = ()
     texts: tuple[Text, ...] = ()
     receipts: tuple[str, ...] = ()
+    was_cut_off: bool = False
 
 
 class LetGo(msgspec.Struct, frozen=True):

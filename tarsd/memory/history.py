@@ -19,6 +19,9 @@ from tarsd.memory.recollections import Recollections
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
+_PAGE = 500
+_MAX_NEEDLES = 10  # beyond it reading all is quicker than looking for each
+
 
 class Version(NamedTuple):
     """One record of a key and what it says."""
@@ -68,6 +71,49 @@ class History(Recollections):
             (after, limit),
         )
         return [Arrived(arrival, key, decode(body, MemoryBody)) for arrival, key, body in found]
+
+    async def naming(self, keys: Sequence[str]) -> list[MemoryBody | SummaryBody]:
+        """Return visible memories and summaries that may name one of these keys, and those that lie at one.
+
+        It reads all that is remembered, page by page: people's questions come in between.
+        """
+        names = [key.split("/")[1] if key.startswith(("document/", "conversation/")) else key for key in keys]
+        found: list[MemoryBody | SummaryBody] = []
+        for kind in (bodies.MEMORY, bodies.SUMMARY):
+            after = f"{kind}/"
+            while end := await self._page_end(kind, after):
+                rows = await self._rows(
+                    """SELECT kind, visible.key, body FROM visible JOIN log USING (id)
+                       WHERE visible.key > ?1 AND visible.key <= ?2 AND (?3 OR EXISTS (SELECT 1 FROM json_each(?4)
+                       WHERE value = visible.key OR instr(body, CAST(value AS BLOB))))""",
+                    (after, end, len(names) > _MAX_NEEDLES, msgspec.json.encode(names[:_MAX_NEEDLES]).decode()),
+                )
+                read = [bodies.read(*row) for row in rows]
+                found += [body for body in read if isinstance(body, MemoryBody | SummaryBody)]
+                after = end
+        return found
+
+    async def _page_end(self, kind: str, after: str) -> str:
+        found = await self._rows(
+            """SELECT MAX(key) FROM (SELECT key FROM visible WHERE key > ?1 AND key < ?2 || '0'
+               ORDER BY key LIMIT ?3)""",
+            (after, kind, _PAGE),
+        )
+        return found[0][0] or ""
+
+    async def older_summaries(self) -> list[SummaryBody]:
+        """Return versions of summaries that something was written over and that still are on the disk, page by page."""
+        found: list[SummaryBody] = []
+        after, number = f"{bodies.SUMMARY}/", 0
+        while rows := await self._rows(
+            """SELECT log.key, log.id, body FROM log JOIN visible ON visible.key = log.key AND visible.id <> log.id
+               WHERE (log.key, log.id) > (?1, ?2) AND log.key >= ?1 AND log.key < ?3 || '0' AND kind = ?3 AND state = 0
+               ORDER BY log.key, log.id LIMIT ?4""",
+            (after, number, bodies.SUMMARY, _PAGE),
+        ):
+            found += [decode(body, SummaryBody) for _, _, body in rows]
+            after, number = rows[-1][:2]
+        return found
 
     async def replaced(self, prefix: str) -> list[MemoryBody | SummaryBody]:
         """Return memories and summaries whose ids begin so and that are not current any more."""

@@ -183,6 +183,8 @@ class Compacting:
         if not entries:
             return True
         shown = await self._store.shown([key for _, key, _ in entries])
+        if any(key not in shown or shown[key].body != body for key, body in read.items()):
+            return False  # before the diary would take somebody's change for this night's
         before = {key: shown[key].record for _, key, _ in entries if key in shown}
         await night.intend([DiaryChange(key, before.get(key, "")) for _, key, _ in entries])
         records = await self._store.append_as_read(entries, read)

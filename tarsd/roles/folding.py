@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
 from tarsd import calls
 from tarsd.calls import (
@@ -63,6 +63,7 @@ class Folding:
         self._waiting = 0
         self._dropped: set[str] = set()
         self._writing: set[asyncio.Task[None]] = set()
+        self._to_write: dict[tuple[str, ConversationId], Conversation] = {}  # by person and conversation
         self._looking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -86,9 +87,9 @@ class Folding:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
         await asyncio.gather(*self._writing, return_exceptions=True)
-        for conversation, kept in self._conversations.list():
-            if is_worth(kept):
-                await self._write(conversation, kept)
+        await self._write_all(
+            (conversation, kept) for conversation, kept in self._conversations.list() if is_worth(kept)
+        )
 
     def let_go(self, forgotten: Forgotten) -> int:
         """Let go of what the conversations tell of it (rule 5); return how many were dropped or lost a sentence."""
@@ -103,12 +104,13 @@ class Folding:
             elif cleaned is not kept:
                 self._conversations.rewrite(conversation, cleaned)
                 changed += 1
+        waiting = {key: cleaner.clean(key[1], kept) for key, kept in self._to_write.items()}
+        self._to_write = {key: kept for key, kept in waiting.items() if kept is not None}
         return changed
 
     async def write_ended(self) -> None:
         """Write down those that have ended or grew long."""
-        for conversation, kept in self._conversations.due():
-            await self._write(conversation, kept)
+        await self._write_all(self._conversations.due())
 
     async def _remember(self, request: RememberRequest, context: CallContext) -> AsyncGenerator[RememberItem, None]:
         self._waiting += 1
@@ -201,9 +203,17 @@ class Folding:
 
     def _ended(self, conversation: ConversationId, kept: Conversation) -> None:
         if is_worth(kept):
-            task = asyncio.create_task(self._write(conversation, kept), name="write a conversation down")
+            self._to_write[kept.person, conversation] = kept
+            task = asyncio.create_task(self._write_all(), name="write a conversation down")
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
+
+    async def _write_all(self, found: Iterable[tuple[ConversationId, Conversation]] = ()) -> None:
+        """Write these and what waits for it; meanwhile they are let go of like the others (`let_go`)."""
+        self._to_write |= {(kept.person, conversation): kept for conversation, kept in found}
+        while self._to_write:
+            key = next(iter(self._to_write))
+            await self._write(key[1], self._to_write.pop(key))
 
     async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
         try:

@@ -6,6 +6,7 @@ Rules
 3. Every core node that is there is asked to obey at once; the others obey when they get the records, and say so in
    the records (`obeying`), so that every node can show the receipt as it stands.
 4. A receipt holds keys, never a text.
+5. What this node made of it before it heard goes along when it hears, before it says that it obeyed (`closure.late`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tarsd.calls import (
 )
 from tarsd.errors import InvalidInput, NotFound, TarsdError
 from tarsd.gossip.member import Member, State
+from tarsd.memory import bodies
 from tarsd.memory.access import is_member, may_see
 from tarsd.memory.bodies import (
     RECEIPT,
@@ -38,9 +40,10 @@ from tarsd.memory.bodies import (
     ProjectBody,
     ReceiptBody,
     SummaryBody,
+    key_of,
     receipt_key,
 )
-from tarsd.memory.closure import Closure, Remembered, Target, closure
+from tarsd.memory.closure import Closure, Remembered, Target, closure, late
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.store import Entry
@@ -65,7 +68,7 @@ class Forgetting(Role):
     def __init__(self, services: Services, parts: Sequence[Part] = ()) -> None:
         self._services = services
         self._store = services.store
-        self._obeying = Obeying(services, [*parts, self._delete_leftovers])
+        self._obeying = Obeying(services, [*parts, self._delete_leftovers, self._forget_what_was_made_of_it])
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -116,7 +119,11 @@ class Forgetting(Role):
         ]
         target = await self._target(request, projects)
         found = await asyncio.to_thread(
-            closure, target, remembered, lambda body: may_see(request.who, body, projects)
+            closure,
+            target,
+            remembered,
+            lambda body: may_see(request.who, body, projects),
+            await self._store.older_summaries(),
         )  # beside the loop: it reads all that is remembered
         if request.conversation:
             await self._refuse_what_is_anothers(request.who, found.forgotten, projects)
@@ -205,17 +212,35 @@ class Forgetting(Role):
             await asyncio.to_thread(delete_files, node.data_dir / "vectors", lambda file: False)
         return LetGo()
 
+    async def _forget_what_was_made_of_it(self, forgotten: Forgotten) -> LetGo:
+        """See rule 5: a night, a talk or a correction may have gone on with it, here and in a split, or meanwhile."""
+        graves = {text.key for text in forgotten.texts}  # of what never was here, nothing was made here
+        graves |= {key for key in forgotten.graves if forgotten.was_cut_off or key.startswith("conversation/")}
+        known: dict[str, Remembered] = {}
+        asked: set[str] = set()
+        read = [bodies.read(text.kind, text.key, text.body) for text in forgotten.texts]
+        texts = {key_of(body): body.text for body in read if isinstance(body, MemoryBody | SummaryBody)}
+        found = Closure([], {})
+        while fresh := [key for key in (*graves, *found.forgotten) if key not in asked]:
+            asked.update(fresh)
+            known |= {key_of(body): body for body in await self._store.naming(fresh)}
+            found = await asyncio.to_thread(late, graves, texts, list(known.values()))
+        if found.keys:
+            entries: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
+            await self._store.forget_all(found.keys, entries)
+        return LetGo()
+
     # --- receipts ---------------------------------------------------------------------------------------------
 
     async def _receipts(self, request: ReceiptRequest, context: CallContext) -> AsyncGenerator[ForgetItem, None]:
         if not 0 < request.limit <= MAX_RECEIPTS:
             raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_RECEIPTS}")
-        bodies = await self._store.bodies_below("receipt")
-        receipts = [body for body in bodies if isinstance(body, ReceiptBody) and request.receipt in ("", body.id)]
+        found = await self._store.bodies_below("receipt")
+        receipts = [body for body in found if isinstance(body, ReceiptBody) and request.receipt in ("", body.id)]
         if request.receipt and not receipts:
             raise NotFound(f"receipt: there is none with the id {request.receipt[:80]!r}")
         said: dict[str, dict[str, Removed]] = {}
-        for body in bodies:
+        for body in found:
             if isinstance(body, ObeyedBody):
                 said.setdefault(body.receipt, {})[body.node] = removed_of(body)
         members = self._members()

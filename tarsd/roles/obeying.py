@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from tarsd.errors import StorageError, TarsdError
+from tarsd.errors import StorageError, TarsdError, place_of
 from tarsd.memory.bodies import OBEYED, ObeyedBody, ReceiptBody, receipt_key
 from tarsd.memory.forgetting import Forgotten, LetGo, Removal
 from tarsd.memory.forgetting_files import backups_before
@@ -59,7 +59,7 @@ class Obeying:
         answered = {body.receipt for body in bodies if isinstance(body, ObeyedBody) and body.node == me}
         for body in bodies:
             if isinstance(body, ReceiptBody) and me in body.nodes and body.id not in answered:
-                self._heard(Forgotten(tuple(body.keys), (), (body.id,)))
+                self._heard(Forgotten(tuple(body.keys), (), (body.id,), was_cut_off=True))
         self._task = asyncio.create_task(self._run(), name="forgetting")
 
     async def stop(self) -> None:
@@ -140,6 +140,9 @@ class Obeying:
             return LetGo(problem=f"a part did not let go within {PART_S:.0f} s")
         except TarsdError as error:
             return LetGo(problem=str(error))
+        except Exception as error:  # one part's mistake must not keep the others from obeying, now and later
+            log.error("a part did not let go of what was forgotten: %s", place_of(error))
+            return LetGo(problem="internal error, see the log")
 
     async def _say(self, receipt: str) -> None:
         """Write what was removed here (rules 2 and 5); what was said once stands."""

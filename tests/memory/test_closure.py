@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tarsd.memory.bodies import MemoryBody, Source, SummaryBody, document_key, memory_key, project_key, summary_key
-from tarsd.memory.closure import Closure, Remembered, Target, closure
+from tarsd.memory.closure import Closure, Remembered, Target, closure, late
 
 SHA = "d" * 64
 
@@ -123,3 +123,37 @@ def test_a_conversation_takes_what_was_learned_from_it_but_not_what_a_person_ask
 def test_a_summary_of_several_conversations_goes_on_without_the_one() -> None:
     both = summary("s", "Plumbing.", sources=[Source("c1"), Source("c2")])
     assert forget(Target(conversation="c1"), both).forgotten == ["conversation/c1"]
+
+
+def test_who_hears_late_lets_go_of_what_was_made_of_it_and_of_what_it_was_written_again_as() -> None:
+    past = memory("a", "The safe's code is 4711", replaced_by=memory_key("m"), replaced_why="merged")
+    made = memory("m", "The safe's code is 4711", sources=[Source(keys=of("a", "b"))])
+    twin = memory("b", "The code of the safe is 4711", replaced_by=memory_key("m"), replaced_why="merged")
+    assert late(of("a"), {}, [past, made, twin, memory("c", "Tea")]) == Closure(of("a", "b", "m"), {})
+
+
+def test_who_hears_late_leaves_what_goes_on_at_a_forgotten_key() -> None:
+    graves = [*of("a"), summary_key("s")]
+    clean = summary("s", "It rained.", replaced_by=summary_key("m"))
+    asked = memory("a", "The boiler is old")
+    old = {memory_key("a"): "The safe's code is 4711", summary_key("s"): "The safe's code is 4711. It rained."}
+    assert late(graves, old, [clean, asked]) == Closure([], {})
+
+
+def test_who_hears_late_takes_it_from_the_summaries_that_name_it() -> None:
+    names = summary("s", "It rained. The safe's code is 4711.", sources=[Source("c", keys=of("a"))])
+    made = summary("m", "It rained. The safe's code is 4711.", sources=[Source(keys=[summary_key("t")]), Source("d")])
+    other = summary("o", "It rained. The safe's code is 4711.")
+    found = late([*of("a"), summary_key("t")], {memory_key("a"): "The code of the safe is 4711"}, [names, made, other])
+    assert found.forgotten == []
+    assert {key: body.text for key, body in found.rewritten.items()} == dict.fromkeys(
+        (summary_key("s"), summary_key("m")), "It rained."
+    )
+    assert late(of("a"), {}, [names]).forgotten == [summary_key("s")]  # nobody knows any more what it told
+
+
+def test_who_hears_late_that_a_conversation_is_forgotten_lets_go_of_that_persons() -> None:
+    anas = summary("s", "Tea.", conversation="c", person="ana", scope="person")
+    bobs = summary("t", "Tea.", conversation="c", person="bob", scope="person")
+    assert late(["conversation/c/ana"], {}, [anas, bobs]).forgotten == [summary_key("s")]
+    assert late(["conversation/c"], {}, [anas, bobs]).forgotten == [summary_key("s"), summary_key("t")]

@@ -219,6 +219,25 @@ async def test_a_memory_that_is_forgotten_while_it_is_compared_does_not_come_bac
     assert "memory/c" not in await current(store)  # what can be made one still is
 
 
+async def test_a_memory_that_is_changed_while_it_is_compared_is_no_change_of_the_night(store: Store) -> None:
+    await write(store, *BOILER, memory("d", "Every June the boiler is serviced.", made_at=4.0))
+    changed = memory("a", "The boiler was sold.", made_at=9.0)
+
+    async def search(headers: calls.Headers) -> Any:
+        if await store.memory("memory/a") == BOILER[0]:
+            await write(store, changed)
+        yield calls.SearchMemoriesItem([])
+
+    client = ScriptedClient({member("p").node: search})
+    role = Compacting(services(store, client, [member("p", capabilities={calls.SEARCH_MEMORIES.name: {}})]))
+    await role.merge_memories(ScriptedNight(Journal(store, "pc1")))
+    entry = await store.diary_entry(ENTRY)
+    assert entry is not None
+    assert "memory/a" not in [change.key for change in entry.changes]
+    await undo(store)
+    assert await store.memory("memory/a") == changed
+
+
 async def test_a_memory_that_is_forgotten_while_it_is_undone_does_not_come_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -426,3 +426,33 @@ async def test_a_conversation_that_is_forgotten_while_it_is_folded_stays_forgott
     home.writer.gate.set()
     assert (await telling).exchanges == 0
     assert len(folding) == 0
+
+
+async def test_conversations_that_are_forgotten_while_others_are_written_down_are_not_written(home: Home) -> None:
+    folding = home.folding()
+    for talk in ("one", "two", "three"):
+        for number in range(2):
+            await remember(folding, f"{number}?", conversation=ConversationId(talk), document_ids=["d" * 64])
+
+    async def forgets_meanwhile(records: Sequence[Record]) -> Copies:
+        folding.let_go(Forgotten(("conversation/one", f"document/{'d' * 64}")))
+        return Copies(1, 2, "alone")
+
+    folding._synthesis._services = dataclasses.replace(folding._synthesis._services, confirm=forgets_meanwhile)
+    await folding.stop()
+    (written,) = await home.store.bodies_below("summary")
+    assert isinstance(written, SummaryBody)
+    assert written.conversation == "three"
+
+
+async def test_a_conversation_that_made_room_and_is_forgotten_before_it_is_written_is_not_written(home: Home) -> None:
+    folding = home.folding(limit=1)
+    for _ in range(2):
+        await remember(folding, "What is it?", conversation=ConversationId("one"))
+    await remember(folding, conversation=ConversationId("two"))
+    assert len(folding._writing) == 1
+    folding.let_go(Forgotten(("conversation/one",)))
+    await folding.stop()
+    assert [
+        body for body in await home.store.bodies_below("summary") if getattr(body, "conversation", "") == "one"
+    ] == []

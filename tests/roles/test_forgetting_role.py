@@ -26,6 +26,7 @@ from tarsd.memory.bodies import (
     MemoryBody,
     PassageBody,
     ProjectBody,
+    ReceiptBody,
     Source,
     SummaryBody,
 )
@@ -179,6 +180,43 @@ async def test_a_node_that_is_away_is_pending_and_says_so_itself_when_it_is_back
     assert states((await receipts(pair[1]))[0]) == {"a": "done", "b": "done"}
 
 
+async def test_what_the_other_side_of_a_split_made_of_it_before_or_after_goes_too(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    """The night merged it there, a newer memory took its place there, and a talk there leaned on it."""
+    other = MemoryBody("o", f"{CANARY} opens the gate")
+    await remember(home, SECRET, other)
+    home.part("a", "b")
+    home.gossip()
+    made = MemoryBody("merged-1", SECRET.text, made_by="nightly", sources=[Source(keys=["memory/a", "memory/x"])])
+    twin = MemoryBody("x", SECRET.text, replaced_by="memory/merged-1", replaced_why="merged")
+    talk = SummaryBody(
+        "t",
+        "Talk",
+        f"The code word of the safe is {CANARY}. It rained.",
+        sources=[Source("c", "", 1.0, "", ["memory/a"])],
+    )
+    there = home.nodes["b"].store
+    await there.append_many([(MEMORY, "", made), (MEMORY, "", twin), (SUMMARY, "", talk)])
+    await there.append(SUMMARY, "", SummaryBody("w", "Talk", f"{CANARY} again", conversation="w", person="ana"))
+    assert states(await forget(pair[0])) == {"a": "done", "b": "pending"}
+    await forget(pair[0], "memory/o")
+    await forget(pair[0], "", conversation="w")
+    newer = msgspec.structs.replace(SECRET, replaced_by="memory/merged-1", replaced_why="merged")
+    gate = MemoryBody("n", "The gate is open")
+    past = msgspec.structs.replace(other, replaced_by="memory/n", replaced_why="contradicted")
+    await there.append_many([(MEMORY, "", newer), (MEMORY, "", gate), (MEMORY, "", past)])
+    home.heal()
+    async with asyncio.timeout(10):
+        while not all(each.is_whole for each in await receipts(pair[0])) or left_in(tmp_path):
+            await home.settle()
+    for node in home.nodes.values():
+        assert await node.store.body_of("memory/n") == gate
+        rest = await node.store.body_of("summary/t")
+        assert isinstance(rest, SummaryBody)
+        assert rest.text == "It rained."
+
+
 async def test_a_node_that_was_killed_before_it_answered_answers_when_it_starts(
     home: Home, pair: tuple[Forgetting, Forgetting]
 ) -> None:
@@ -218,6 +256,37 @@ async def test_a_part_that_cannot_let_go_is_asked_again_and_the_receipt_waits(ho
     await role.stop()
 
 
+async def test_a_part_that_fails_by_a_mistake_does_not_end_obeying(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    mistakes = [ValueError(CANARY)]
+
+    async def mistaken(forgotten: Forgotten) -> LetGo:
+        if mistakes:
+            raise mistakes.pop()
+        return LetGo()
+
+    role = await start(await home.add("a"), mistaken)
+    role._obeying._retry_s = 0.01
+    await remember(home, SECRET)
+    await forget(role)
+    await until_whole(role, home.nodes["a"].store)
+    assert role.problems() == []
+    assert CANARY not in caplog.text
+    await role.stop()
+
+
+async def test_what_was_made_of_it_goes_too_when_a_kill_came_between(home: Home) -> None:
+    node = await home.add("a")
+    await remember(home, SECRET, MemoryBody("b", "Something", sources=[Source(keys=["memory/a"])]))
+    receipt = ReceiptBody("r", ["memory/a"], {node.id: "a"}, 1.0)
+    await node.store.forget_all(["memory/a"], [("receipt", "", receipt)])  # and then it was killed
+    role = await start(node)
+    await until_whole(role, node.store)
+    assert await node.store.body_of("memory/b") is None
+    await role.stop()
+
+
 async def test_what_a_person_may_not_see_is_not_known_to_that_person(
     home: Home, pair: tuple[Forgetting, Forgetting]
 ) -> None:
@@ -233,6 +302,19 @@ async def test_what_a_person_may_not_see_is_not_known_to_that_person(
     with pytest.raises(NotFound):
         await forget(pair[0], "", BOB, conversation="c")
     assert (await forget(pair[0], "memory/a", Who("eve", sees_all=True))).is_whole
+
+
+async def test_an_older_version_of_a_summary_that_told_it_goes_though_the_present_one_does_not(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    told = SummaryBody("s", "Talk", f"It rained. The code word of the safe is {CANARY}.", exchanges=1)
+    now = SummaryBody("s", "Talk", "It rained, and then the sun shone.", exchanges=2)
+    await remember(home, SECRET, told)
+    await remember(home, now)
+    assert (await forget(pair[1])).is_whole
+    await home.settle()
+    assert left_in(tmp_path) == []
+    assert await home.nodes["a"].store.body_of("summary/s") == now
 
 
 async def test_a_preview_says_what_would_go_and_leaves_it(home: Home, pair: tuple[Forgetting, Forgetting]) -> None:
