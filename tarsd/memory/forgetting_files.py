@@ -6,11 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def backups_before(folder: Path, at: float) -> list[str]:
-    """Return the names of backups that were made before a time: what was forgotten then may stand in them."""
-    return sorted(path.name for path in folder.glob("*.tarsd-backup") if path.stat().st_mtime <= at)
-
-
 def delete_files(folder: Path, is_kept: Callable[[Path], bool]) -> int:
     """Delete files of vectors that nobody keeps clean; return how many. They are filled again when they are needed.
 

@@ -2,7 +2,7 @@
 
 Rule
 1. Only files that tarsd itself made are removed: rotated logs, uploads that were cut off, databases that were set aside
-   as damaged, entries of the diary. Backups are thinned out by who makes them (`roles.backing`).
+   as damaged or for a backup, entries of the diary. Backups are thinned out by who makes them (`roles.backing`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ async def _cleanup(services: Services, night: Night) -> JobResult:
         "log files": _remove_old((folder / "logs").glob("tarsd.log.*"), now - keep_days * DAY_S),
         "cut off uploads": _remove_old((folder / "spool").glob("*.part"), now - CUT_OFF_UPLOAD_S),
         "damaged databases": _remove_old(folder.glob("*.db.corrupt-*"), now - DAMAGED_DAYS * DAY_S),
+        "replaced databases": _remove_old(folder.glob("*.db.before-restore-*"), now - DAMAGED_DAYS * DAY_S),
         "entries of the diary": await _forget_old_nights(services, now),
     }
     told = ", ".join(f"{count} {what}" for what, count in removed.items() if count)

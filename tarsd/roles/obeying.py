@@ -19,9 +19,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from tarsd.errors import StorageError, TarsdError, place_of
+from tarsd.memory.backup_file import backups_with
 from tarsd.memory.bodies import OBEYED, ObeyedBody, ReceiptBody, receipt_key
 from tarsd.memory.forgetting import Forgotten, LetGo, Removal
-from tarsd.memory.forgetting_files import backups_before
 from tarsd.roles.base import Services
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Obeying:
             keywords=removal.keywords,
             cached=more.cached,
             conversations=more.conversations,
-            backups=await asyncio.to_thread(backups_before, folder, time.time()),
+            backups=await asyncio.to_thread(backups_with, folder, list(body.keys)),
             damaged_copies=await asyncio.to_thread(self._store.damaged_copies),
             at=time.time(),
         )

@@ -55,6 +55,7 @@ async def test_leftovers_of_crashes_are_removed_and_backups_are_not_its_business
         "spool/waits.bin": 9.0,
         "memory.db.corrupt-20260101": 91.0,
         "memory.db.corrupt-20260501": 89.0,
+        "memory.db.before-restore-20260101T000000": 91.0,
         "notes.corrupt": 91.0,
         "backups/old.tarsd-backup": 900.0,
     }
@@ -62,9 +63,9 @@ async def test_leftovers_of_crashes_are_removed_and_backups_are_not_its_business
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
     result = await run(tmp_path, "cleanup_logs")
-    assert result.detail == "removed: 1 cut off uploads, 1 damaged databases"
+    assert result.detail == "removed: 1 cut off uploads, 1 damaged databases, 1 replaced databases"
     gone = {name for name in ages if not (tmp_path / name).exists()}
-    assert gone == {"spool/cut.part", "memory.db.corrupt-20260101"}
+    assert gone == {"spool/cut.part", "memory.db.corrupt-20260101", "memory.db.before-restore-20260101T000000"}
 
 
 async def test_old_nights_are_forgotten(tmp_path: Path) -> None:
