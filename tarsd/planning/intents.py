@@ -26,7 +26,10 @@ from typing import Literal, NamedTuple
 from tarsd.memory.bodies import Sort
 
 MAX_WORDS = 600  # a longer text is material, not a wish
+MAX_CHARACTERS = 8000
+_RUN = re.compile(r"[\s.,;:!?¿¡()–—-]{30}")  # nobody writes that, and the patterns below would take minutes
 MAX_FORGET_WORDS = 40
+MAX_FORGET_CHARACTERS = 600
 MAX_NOTE_WORDS = 40  # "note that" opens many a pasted text
 
 
@@ -180,7 +183,7 @@ _GOES_ON = _pattern(r"[,;:—–]\s*\S+\s+\S+|\s-\s|[.!]\s+\S")
 def recognise(message: str) -> Intent | None:
     """Return what a message asks of the memory, None where it asks something else."""
     text = message.strip()
-    if len(text.split()) > MAX_WORDS or _QUOTED.match(text):
+    if len(text) > MAX_CHARACTERS or len(text.split()) > MAX_WORDS or _RUN.search(text) or _QUOTED.match(text):
         return None
     text = _OPENING.sub("", text, count=1)
     polite = _POLITE.match(text)
@@ -224,7 +227,7 @@ def sort_of(text: str) -> Sort:
 
 
 def _forget(text: str) -> Forget | None:
-    if len(text.split()) > MAX_FORGET_WORDS or "\n" in text:
+    if len(text) > MAX_FORGET_CHARACTERS or len(text.split()) > MAX_FORGET_WORDS or "\n" in text:
         return None
     if match := _ERASE.match(text) or _STOP.match(text):
         return _named(match["what"])

@@ -20,7 +20,7 @@ from tarsd.calls import Memory, Message, Passage, Turn
 from tarsd.planning.planner import CHARACTERS_PER_TOKEN
 from tarsd.planning.texts import texts
 
-_FENCE = re.compile(r"<\s*/?\s*(?:passages|remembered)\s*/?\s*>", re.IGNORECASE)
+_FENCE = re.compile(r"<\s{0,3}/?\s{0,3}(?:passages|remembered)\s{0,3}/?\s{0,3}>", re.IGNORECASE)
 
 MAX_TURNS = 6
 MAX_PROFILE_CHARACTERS = 1200

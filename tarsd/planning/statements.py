@@ -22,6 +22,7 @@ from tarsd.memory.extractive import sentences
 from tarsd.planning import phrases
 
 MAX_MESSAGE_WORDS = 80
+MAX_MESSAGE_CHARACTERS = 1200
 MAX_CLAUSE_WORDS = 18
 MAX_LEARNED = 5
 
@@ -162,6 +163,7 @@ _PLAYED = re.compile(
     r"mon[oó]logo|di[aá]logo|redacci[oó]n)\b",
     re.IGNORECASE,
 )
+_RUN = re.compile(r"\s{30}")  # nobody writes that, and the patterns would take minutes for thousands
 _BREAK = re.compile(
     r"\s*(?:;|\s[-–—]\s|,?\s*(?=¿)|,\s+(?=(?:what|how|can|could|where|when|who|which|why|do|does|please|so|qu[eé]|"
     r"c[oó]mo|d[oó]nde|"
@@ -174,7 +176,9 @@ _BREAK = re.compile(
 def statements(message: str) -> list[str]:
     """Return the clauses of a message that are to be learned, as they are to be remembered."""
     text = message.strip()
-    is_material = "\n\n" in text or text.count("\n") > 2 or "```" in text or len(text.split()) > MAX_MESSAGE_WORDS
+    if len(text) > MAX_MESSAGE_CHARACTERS or len(text.split()) > MAX_MESSAGE_WORDS or _RUN.search(text):
+        return []
+    is_material = "\n\n" in text or text.count("\n") > 2 or "```" in text
     if is_material or any(each.search(text) for each in (_WORK_ON, _PLAYED, phrases.WRITING)):
         return []
     clauses = [

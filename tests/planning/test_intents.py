@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tarsd.planning.intents import Forget, Remember, recognise
@@ -165,3 +167,21 @@ def test_a_long_text_is_material() -> None:
     assert recognise("remember that " + "word " * 700) is None
     assert recognise("Note that " + "word " * 60) is None
     assert recognise("forget the " + "word " * 60) is None
+
+
+HOSTILE = [
+    "remember that " + " " * 31_000 + "x",
+    "remember that x for everybody" + " " * 31_000 + "y",
+    "forget " + "a," * 15_000,
+    "forget " + " " * 31_000 + ",x",
+    "a" * 32_000,
+    "," * 31_000,
+    "my car is a " + "B" * 31_000,
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_no_message_keeps_the_loop_busy(message: str) -> None:
+    began = time.process_time()
+    recognise(message)
+    assert time.process_time() - began < 0.5  # minutes, before such texts were looked at first

@@ -90,12 +90,13 @@ async def test_a_temporary_chat_leaves_nothing_anywhere(nodes, caller):
         assert (await recalled(caller, name, "passing")).exchanges == 0
 
 
-async def test_a_dropped_conversation_is_known_nowhere_and_the_next_question_brings_nothing_back(nodes, caller):
+async def test_a_forgotten_conversation_is_known_nowhere_and_the_next_question_brings_nothing_back(nodes, caller):
     await ask(nodes, "secret", "My PIN is 4711. Say hello.")
     holder = await holder_of(caller, "secret", 1)
-    request = calls.DropConversationRequest(ConversationId("secret"), Who())
-    dropped = {name: (await caller.one(name, calls.DROP_CONVERSATION, request)).dropped for name in nodes_of(nodes)}
-    assert dropped == {name: name in ("host", holder) for name in nodes_of(nodes)}
+    request = calls.ForgetRequest(Who(), conversation=ConversationId("secret"))
+    receipt = await caller.one("pc1", calls.FORGET, request)
+    let_go = {node.node: node.conversations for node in receipt.nodes}
+    assert let_go == {name: int(name in ("host", holder)) for name in nodes_of(nodes)}
     await ask(nodes, "secret", "Say hello.")
     holder = await holder_of(caller, "secret", 1)
     assert "4711" not in (await recalled(caller, holder, "secret")).summary
