@@ -276,11 +276,13 @@ async def test_a_part_that_fails_by_a_mistake_does_not_end_obeying(
     await role.stop()
 
 
-async def test_what_was_made_of_it_goes_too_when_a_kill_came_between(home: Home) -> None:
+@pytest.mark.parametrize("many", [1, 30])
+async def test_what_was_made_of_it_goes_too_when_a_kill_came_between(home: Home, many: int) -> None:
     node = await home.add("a")
     await remember(home, SECRET, MemoryBody("b", "Something", sources=[Source(keys=["memory/a"])]))
-    receipt = ReceiptBody("r", ["memory/a"], {node.id: "a"}, 1.0)
-    await node.store.forget_all(["memory/a"], [("receipt", "", receipt)])  # and then it was killed
+    keys = ["memory/a", *(f"memory/gone-{number}" for number in range(1, many))]
+    receipt = ReceiptBody("r", keys, {node.id: "a"}, 1.0)
+    await node.store.forget_all(keys, [("receipt", "", receipt)])  # and then it was killed
     role = await start(node)
     await until_whole(role, node.store)
     assert await node.store.body_of("memory/b") is None
