@@ -16,11 +16,19 @@ from tarsd.memory import bodies
 from tarsd.memory.bodies import Body, DiaryBody, MemoryBody, SummaryBody
 from tarsd.memory.library import record_id
 from tarsd.memory.recollections import Recollections
+from tarsd.memory.vector_table import json_list
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
 _PAGE = 500
-_MAX_NEEDLES = 10  # beyond it reading all is quicker than looking for each
+_MAX_NEEDLES = 10  # keys; beyond it whatever names any key is read, which is quicker than to look for each
+
+
+def _needles(keys: Sequence[str]) -> list[str]:
+    """Return what is in the packed body of whoever names one of these keys: a document or conversation by its id."""
+    others = [key.split("/")[1] for key in keys if key.startswith(("document/", "conversation/"))]
+    own = [key for key in keys if key.startswith(("memory/", "summary/"))]
+    return others + (own if len(own) <= _MAX_NEEDLES else ["memory/", "summary/"])
 
 
 class Version(NamedTuple):
@@ -77,16 +85,17 @@ class History(Recollections):
 
         It reads all that is remembered, page by page: people's questions come in between.
         """
-        names = [key.split("/")[1] if key.startswith(("document/", "conversation/")) else key for key in keys]
+        needles = json_list(_needles(keys))
         found: list[MemoryBody | SummaryBody] = []
         for kind in (bodies.MEMORY, bodies.SUMMARY):
             after = f"{kind}/"
             while end := await self._page_end(kind, after):
                 rows = await self._rows(
                     """SELECT kind, visible.key, body FROM visible JOIN log USING (id)
-                       WHERE visible.key > ?1 AND visible.key <= ?2 AND (?3 OR EXISTS (SELECT 1 FROM json_each(?4)
-                       WHERE value = visible.key OR instr(body, CAST(value AS BLOB))))""",
-                    (after, end, len(names) > _MAX_NEEDLES, msgspec.json.encode(names[:_MAX_NEEDLES]).decode()),
+                       WHERE visible.key > ?1 AND visible.key <= ?2 AND (
+                           visible.key IN (SELECT value FROM json_each(?3)) OR
+                           EXISTS (SELECT 1 FROM json_each(?4) WHERE instr(body, CAST(value AS BLOB))))""",
+                    (after, end, json_list(keys), needles),
                 )
                 read = [bodies.read(*row) for row in rows]
                 found += [body for body in read if isinstance(body, MemoryBody | SummaryBody)]

@@ -126,12 +126,7 @@ class Store(Sharing, History):
         Else None, and nothing is written: what somebody changed or forgot meanwhile must not come back with it.
         """
         checked = [_check(*entry) for entry in entries]
-
-        def is_as_read(shown: Mapping[str, Record]) -> bool:
-            now = {key: bodies.read(record.kind, key, record.body) for key, record in shown.items()}
-            return all(now.get(key) == body for key, body in read.items())
-
-        return await uninterrupted(self._writer.append_as_read(checked, is_as_read, set(read)))
+        return await uninterrupted(self._writer.append_as_read(checked, _as_read(read), set(read)))
 
     async def apply(self, records: Sequence[Record]) -> ApplyResult:
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
@@ -155,10 +150,20 @@ class Store(Sharing, History):
 
         What is known nowhere here is forgotten all the same: a peer may bring it later.
         """
+        receipt = await self.forget_as_read(keys, entries, {})
+        assert receipt is not None, "nothing was read"
+        return receipt
+
+    async def forget_as_read(
+        self, keys: Sequence[str], entries: Sequence[Entry], read: Mapping[str, Body]
+    ) -> ForgetReceipt | None:
+        """Do as `forget_all` if each key of `read` still shows what was read of it; else None, and nothing is done."""
         checked = [_check(*entry) for entry in entries]
-        records, erased = await uninterrupted(self._writer.forget_all(keys, checked))
+        done = await uninterrupted(self._writer.forget_all(keys, checked, _as_read(read), set(read)))
+        if done is None:
+            return None
         await self.scrub()
-        return ForgetReceipt(records, erased, damaged_copies(self._database.path))
+        return ForgetReceipt(*done, damaged_copies(self._database.path))
 
     async def is_known(self, key: str) -> bool:
         """Say whether a text stands at a key or below it, shown or not."""
@@ -302,6 +307,14 @@ def _tell(listeners: Sequence[Callable[[T], None]], news: T) -> None:
             listener(news)
         except Exception:  # what was committed stays committed, whatever a listener does
             _log.exception("a listener of the store failed")
+
+
+def _as_read(read: Mapping[str, Body]) -> Callable[[Mapping[str, Record]], bool]:
+    def is_as_read(shown: Mapping[str, Record]) -> bool:
+        now = {key: bodies.read(record.kind, key, record.body) for key, record in shown.items()}
+        return all(now.get(key) == body for key, body in read.items())
+
+    return is_as_read
 
 
 def _check(kind: str, key: str, body: msgspec.Struct | bytes) -> tuple[str, str, bytes]:

@@ -89,8 +89,8 @@ def split(identity: str) -> tuple[str, int]:
     return (origin, int(seq)) if seq.isascii() and seq.isdigit() and len(seq) < 19 else ("", 0)
 
 
-def json_list(values: Iterable[int]) -> str:
-    """Return ids as the parameter of `json_each`."""
+def json_list(values: Iterable[int | str]) -> str:
+    """Return values as the parameter of `json_each`."""
     return msgspec.json.encode(list(values)).decode()
 
 

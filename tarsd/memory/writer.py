@@ -27,6 +27,8 @@ from tarsd.memory.schema import LOG_COLUMNS
 from tarsd.names import NodeId
 from tarsd.wire import encode
 
+AsRead = Callable[[Mapping[str, Record]], bool]  # says of what keys show whether it still is what was read
+
 SCRUB_DUE = "scrub_due"  # in `meta` from an erasure until the keyword index and the WAL are clean of it
 REWRITE_DUE = "rewrite_due"  # in `meta` from an erasure until no page has a gap with old bytes
 ORIGIN = "origin"
@@ -166,11 +168,14 @@ class Writer:
             return [tombstone], erased
 
     async def forget_all(
-        self, keys: Sequence[str], entries: Sequence[tuple[str, str, bytes]]
-    ) -> tuple[list[Record], int]:
+        self, keys: Sequence[str], entries: Sequence[tuple[str, str, bytes]], is_as_read: AsRead, read: set[str]
+    ) -> tuple[list[Record], int] | None:
         """Write tombstones over keys, then entries that are to stay, all in one commit; return the records and how many
-        bodies were erased. Nothing needs to be known of a key: a peer may have what is not here yet."""
+        bodies were erased. Nothing needs to be known of a key: a peer may have what is not here yet. None, and nothing
+        is written, where what the keys `read` show is not what was read."""
         async with self.order:
+            if read and not is_as_read(await self._shown(read)):
+                return None
             async with self._database.reading():
                 latest = max([await ledger.latest_under(self._database, key) for key in keys], default=0)
             self._clock.pass_by_force(latest)

@@ -27,13 +27,14 @@ from tarsd.calls import (
     Removed,
     Who,
 )
-from tarsd.errors import InvalidInput, NotFound, TarsdError
+from tarsd.errors import InvalidInput, NotFound, Overloaded, TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.memory import bodies
 from tarsd.memory.access import is_member, may_see
 from tarsd.memory.bodies import (
     RECEIPT,
     SUMMARY,
+    Body,
     DocumentBody,
     MemoryBody,
     ObeyedBody,
@@ -55,6 +56,7 @@ from tarsd.rpc import CallContext, Handler
 
 _BodyT = TypeVar("_BodyT")
 
+MAX_LOOKS = 5
 OBEY_S = 10.0  # what a node that is there is given; one that needs longer is pending in the receipt
 MAX_RECEIPTS = 500
 _PULL_RECORDS = 5000
@@ -99,19 +101,27 @@ class Forgetting(Role):
     async def _forget(self, request: ForgetRequest, context: CallContext) -> AsyncGenerator[ForgetItem, None]:
         if bool(request.key) == bool(request.conversation):
             raise InvalidInput("key: give either a key or a conversation")
-        found = await self._what_goes_along(request)
         if request.preview:
+            found, _ = await self._what_goes_along(request)
             yield ForgetItem("", found.keys, [])
             return
+        yield await self._everywhere(await self._forgotten(request))
+
+    async def _forgotten(self, request: ForgetRequest) -> ReceiptBody:
+        """Erase it here and write the receipt; what was written anew meanwhile is looked at again."""
         identity = self._services.identity
         nodes = nodes_to_obey(self._services.members(), await self._store.vector())
         nodes[identity.node_id] = identity.name
-        receipt = ReceiptBody(secrets.token_hex(8), found.keys, nodes, time.time())
-        written: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
-        await self._store.forget_all(found.keys, [*written, (RECEIPT, "", receipt)])
-        yield await self._everywhere(receipt)
+        for _ in range(MAX_LOOKS):
+            found, read = await self._what_goes_along(request)
+            receipt = ReceiptBody(secrets.token_hex(8), found.keys, nodes, time.time())
+            written: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
+            if await self._store.forget_as_read(found.keys, [*written, (RECEIPT, "", receipt)], read) is not None:
+                return receipt
+        raise Overloaded("what tells it is being written anew all the time; try again", retry_after_s=1)
 
-    async def _what_goes_along(self, request: ForgetRequest) -> Closure:
+    async def _what_goes_along(self, request: ForgetRequest) -> tuple[Closure, dict[str, Body]]:
+        """Return it, and the summaries as they were read that are to go on."""
         projects = {body.id: body for body in await self._bodies("project", ProjectBody)}
         remembered: list[Remembered] = [
             *await self._bodies("memory", MemoryBody),
@@ -127,7 +137,7 @@ class Forgetting(Role):
         )  # beside the loop: it reads all that is remembered
         if request.conversation:
             await self._refuse_what_is_anothers(request.who, found.forgotten, projects)
-        return found
+        return found, {key_of(body): body for body in remembered if key_of(body) in found.rewritten}
 
     async def _bodies(self, kind: str, shape: type[_BodyT]) -> list[_BodyT]:
         return [body for body in await self._store.bodies_below(kind) if isinstance(body, shape)]
@@ -227,7 +237,9 @@ class Forgetting(Role):
             found = await asyncio.to_thread(late, graves, texts, list(known.values()))
         if found.keys:
             entries: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
-            await self._store.forget_all(found.keys, entries)
+            before: dict[str, Body] = {key: known[key] for key in found.rewritten}
+            if await self._store.forget_as_read(found.keys, entries, before) is None:
+                return LetGo(problem="what was made of it is being written anew; it is looked at again")
         return LetGo()
 
     # --- receipts ---------------------------------------------------------------------------------------------

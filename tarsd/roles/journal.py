@@ -4,7 +4,9 @@ Rules
 1. What will change is written down before it is changed, with the records visible before: a node that is killed in
    between leaves an entry by which all can be undone.
 2. Which records came of it is read back from what is visible, so that it can be filled in at any later time.
-3. Many changes are several entries of `MAX_CHANGES`: each step writes its entry anew, so that must stay small.
+3. What was there before a job is its change only where the job's own took its place: what somebody wrote after a kill,
+   before the entry was filled in, is that person's.
+4. Many changes are several entries of `MAX_CHANGES`: each step writes its entry anew, so that must stay small.
 """
 
 from __future__ import annotations
@@ -49,9 +51,15 @@ class Journal:
         if entry is None or all(change.after for change in entry.changes):
             return entry
         shown = await self._store.shown([change.key for change in entry.changes if not change.after])
+        keys = {change.key for change in entry.changes}
+
+        def is_of_the_job(change: DiaryChange) -> bool:
+            record, body = shown[change.key]
+            return record != change.before and (not change.before or getattr(body, "replaced_by", "") in keys)
+
         filled = [
             replace(change, after=shown[change.key].record)
-            if not change.after and change.key in shown and shown[change.key].record != change.before
+            if not change.after and change.key in shown and is_of_the_job(change)
             else change
             for change in entry.changes
         ]

@@ -29,8 +29,8 @@ from tarsd.calls import (
 from tarsd.errors import InvalidInput, NotAllowed, NotFound
 from tarsd.memory import bodies, remembering
 from tarsd.memory.access import is_member
-from tarsd.memory.bodies import MEMORY, PROJECT, SUMMARY, MemoryBody, ProjectBody, SummaryBody
-from tarsd.memory.store import Store
+from tarsd.memory.bodies import MEMORY, PROJECT, SUMMARY, Body, MemoryBody, ProjectBody, SummaryBody
+from tarsd.memory.store import Entry, Store
 from tarsd.memory.views import project_view, view
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -64,11 +64,18 @@ class Saving:
     async def _add(self, request: SaveRequest, language: str) -> tuple[SaveItem, list[Record]]:
         now = self._clock()
         body = remembering.body_of(request, new_id(), secrets.token_bytes(SALT_BYTES), language=language, now=now)
-        writing = remembering.judge(body, await self._near(body), now)
-        if writing.body is None:
-            return SaveItem(view(writing.known or body), Copies(), is_new=False), []
-        entries = [(MEMORY, "", each) for each in (writing.body, *writing.replaced)]
-        records = await self._store.append_many(entries)
+        while True:
+            near = await self._near(body)
+            writing = remembering.judge(body, near, now)
+            if writing.body is None:
+                return SaveItem(view(writing.known or body), Copies(), is_new=False), []
+            # What was forgotten or changed meanwhile must not be written again as history: then it is judged anew.
+            entries: list[Entry] = [(MEMORY, "", each) for each in (writing.body, *writing.replaced)]
+            old = {bodies.memory_key(each.id) for each in writing.replaced}
+            read: dict[str, Body] = {key: each for each in near if (key := bodies.memory_key(each.id)) in old}
+            records = await self._store.append_as_read(entries, read)
+            if records is not None:
+                break
         keys = [bodies.memory_key(old.id) for old in writing.replaced]
         told = view(writing.body, contradicts=keys)
         return SaveItem(told, Copies(), [view(old) for old in writing.replaced]), records
@@ -90,10 +97,15 @@ class Saving:
         if isinstance(body, SummaryBody):
             text, tags = remembering.checked_text(request.text), remembering.checked_tags(request.tags)
             changed = replace(body, text=text, tags=tags, language=language)
-            return SaveItem(view(changed), Copies(), is_new=False), [await self._store.append(SUMMARY, "", changed)]
+            return SaveItem(view(changed), Copies(), is_new=False), await self._changed(SUMMARY, body, changed)
         corrected = remembering.edited(body, request, language=language, now=self._clock())
-        records = [await self._store.append(MEMORY, "", corrected)]
-        return SaveItem(view(corrected), Copies(), is_new=False), records
+        return SaveItem(view(corrected), Copies(), is_new=False), await self._changed(MEMORY, body, corrected)
+
+    async def _changed(self, kind: str, old: Body, new: Body) -> list[Record]:
+        records = await self._store.append_as_read([(kind, "", new)], {bodies.key_of(old): old})
+        if records is None:
+            raise NotFound("key: it was changed or forgotten at this moment; look at it again")
+        return records
 
     async def _check_place(self, request: SaveRequest) -> None:
         if request.scope == "project" and not request.project:

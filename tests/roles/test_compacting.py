@@ -353,6 +353,23 @@ async def test_one_that_a_person_changed_since_is_kept_and_the_others_come_back(
     assert (now["memory/a"], now["memory/b"]) == ("The boiler was sold.", BOILER[1].text)
 
 
+async def test_what_a_person_changed_after_a_kill_is_no_change_of_the_night(store: Store) -> None:
+    """Killed between what was intended and what was written: the entry is filled in from what is visible later."""
+    await write(store, *BOILER)
+
+    class Dies(ScriptedNight):
+        async def intend(self, changes: Any) -> None:
+            await super().intend(changes)
+            raise Killed
+
+    with pytest.raises(Killed):
+        await compact(store, Dies(Journal(store, "pc1")))
+    changed = memory("a", "The boiler was sold.", made_at=9.0)
+    await write(store, changed)
+    await undo(store)
+    assert await store.memory("memory/a") == changed
+
+
 async def test_what_was_intended_and_never_done_is_not_in_the_diary(store: Store) -> None:
     await write(store, *BOILER)
     journal = Journal(store, "pc1")

@@ -276,11 +276,13 @@ async def test_a_part_that_fails_by_a_mistake_does_not_end_obeying(
     await role.stop()
 
 
-async def test_what_was_made_of_it_goes_too_when_a_kill_came_between(home: Home) -> None:
+@pytest.mark.parametrize("many", [1, 30])
+async def test_what_was_made_of_it_goes_too_when_a_kill_came_between(home: Home, many: int) -> None:
     node = await home.add("a")
     await remember(home, SECRET, MemoryBody("b", "Something", sources=[Source(keys=["memory/a"])]))
-    receipt = ReceiptBody("r", ["memory/a"], {node.id: "a"}, 1.0)
-    await node.store.forget_all(["memory/a"], [("receipt", "", receipt)])  # and then it was killed
+    keys = ["memory/a", *(f"memory/gone-{number}" for number in range(1, many))]
+    receipt = ReceiptBody("r", keys, {node.id: "a"}, 1.0)
+    await node.store.forget_all(keys, [("receipt", "", receipt)])  # and then it was killed
     role = await start(node)
     await until_whole(role, node.store)
     assert await node.store.body_of("memory/b") is None
@@ -315,6 +317,27 @@ async def test_an_older_version_of_a_summary_that_told_it_goes_though_the_presen
     await home.settle()
     assert left_in(tmp_path) == []
     assert await home.nodes["a"].store.body_of("summary/s") == now
+
+
+async def test_a_summary_that_is_written_anew_while_it_is_looked_what_goes_along_keeps_what_is_new(
+    home: Home, pair: tuple[Forgetting, Forgetting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = SummaryBody("s", "Talk", f"It rained. The code word of the safe is {CANARY}.", exchanges=1)
+    new = msgspec.structs.replace(old, text=f"{old.text} The plumber comes on Monday.", exchanges=2)
+    await remember(home, SECRET, old)
+    store = home.nodes["a"].store
+    plain = store.older_summaries
+
+    async def written_meanwhile() -> list[SummaryBody]:
+        monkeypatch.undo()
+        await store.append(SUMMARY, "", new)
+        return await plain()
+
+    monkeypatch.setattr(store, "older_summaries", written_meanwhile)
+    await forget(pair[0])
+    left = await store.body_of("summary/s")
+    assert isinstance(left, SummaryBody)
+    assert (left.text, left.exchanges) == ("It rained. The plumber comes on Monday.", 2)
 
 
 async def test_a_preview_says_what_would_go_and_leaves_it(home: Home, pair: tuple[Forgetting, Forgetting]) -> None:

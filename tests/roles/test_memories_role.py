@@ -265,3 +265,36 @@ async def test_a_project_is_its_members(house: House) -> None:
         await house.begin("Mine", LEO, id=roof.id)
     with pytest.raises(InvalidInput, match="name"):
         await house.begin(" ")
+
+
+async def test_what_is_forgotten_while_another_takes_its_place_is_not_written_again_as_history(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = (await house.save("Ana's phone number is 555 1234")).memory.key
+    plain = house.store.append_as_read
+
+    async def forgotten_first(entries: Any, read: Any) -> Any:
+        assert list(read) == [old]
+        monkeypatch.undo()
+        await house.store.forget(old)
+        return await plain(entries, read)
+
+    monkeypatch.setattr(house.store, "append_as_read", forgotten_first)
+    item = await house.save("Ana's phone number is 555 9876")
+    assert item.contradicts == []
+    assert await house.store.memory(old) is None
+    assert await house.texts(history=True) == ["Ana's phone number is 555 9876"]
+    monkeypatch.setattr(house.store, "append_as_read", forgetting(house.store, item.memory.key))
+    with pytest.raises(NotFound):
+        await house.save("Ana's phone number is 555 0000", key=item.memory.key)
+    assert await house.texts(history=True) == []
+
+
+def forgetting(store: Store, key: str) -> Any:
+    plain = store.append_as_read
+
+    async def forgotten_first(entries: Any, read: Any) -> Any:
+        await store.forget(key)
+        return await plain(entries, read)
+
+    return forgotten_first
