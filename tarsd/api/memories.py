@@ -45,11 +45,15 @@ T = TypeVar("T")
 
 
 class NewMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of POST /api/memories. Times are seconds since 1970; 0 = not known, no end."""
+    """The body of POST /api/memories. Times are seconds since 1970; 0 = not known, no end.
+
+    Without a `scope` it is the project's where one is named, else the token's person's own, as in the chat, else the
+    household's.
+    """
 
     text: MemoryText
     sort: Sort = "fact"
-    scope: Scope = "household"
+    scope: Scope | UnsetType = UNSET
     project: ProjectId = ""
     language: Language = ""
     tags: Tags = []
@@ -152,8 +156,11 @@ async def _memory(request: web.Request, key: str) -> calls.Memory:
 async def add_memory(request: web.Request) -> web.Response:
     """POST /api/memories: remember something; the reply says what it contradicts and on how many PCs it is."""
     body = await read_json(request, NewMemory)
-    check_memory(body.text, body.scope, body.project, body.valid_from, body.valid_until)
-    asked = calls.SaveRequest(who_looks(request), **{name: getattr(body, name) for name in body.__struct_fields__})
+    who = who_looks(request)
+    usual: Scope = "project" if body.project else "person" if who.person else "household"
+    body = msgspec.structs.replace(body, scope=usual if body.scope is UNSET else body.scope)
+    check_memory(body.text, str(body.scope), body.project, body.valid_from, body.valid_until)
+    asked = calls.SaveRequest(who, **{name: getattr(body, name) for name in body.__struct_fields__})
     return json_reply(await one(request, calls.SAVE, asked), status=201)
 
 

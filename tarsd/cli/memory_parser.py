@@ -110,7 +110,12 @@ def _add_fields(part: Parser, *, is_new: bool) -> None:
         default="fact" if is_new else None,
         help="what it is; instructions and preferences are told to the model with every question",
     )
-    part.add_argument("--scope", choices=_SCOPES, default=None, help="who may see it (default: the household)")
+    part.add_argument(
+        "--scope",
+        choices=_SCOPES,
+        default=None,
+        help="who may see it (default: the named project, else you where your token names you, else all)",
+    )
     part.add_argument("--project", default=None, metavar="ID", help="it belongs to this project")
     part.add_argument("--tag", action="append", dest="tags", default=None, metavar="TAG", help="a tag; may be repeated")
     part.add_argument("--from", dest="valid_from", default=None, metavar="DATE", help="true from, such as 2026-05-04")

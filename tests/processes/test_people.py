@@ -70,8 +70,8 @@ async def house() -> AsyncGenerator[House, None]:
 
 
 async def test_what_a_person_keeps_is_seen_by_that_person_at_every_pc_and_by_nobody_else(house):
-    await house.ask("pc1", "ana", "POST", "/api/memories", {"text": "Ana's shoe size is 38", "scope": "person"})
-    await house.ask("pc1", "ana", "POST", "/api/memories", {"text": "The bin goes out on Monday"})
+    await house.ask("pc1", "ana", "POST", "/api/memories", {"text": "Ana's shoe size is 38"})
+    await house.ask("pc1", "ana", "POST", "/api/memories", {"text": "The bin goes out on Monday", "scope": "household"})
 
     async def there() -> bool:
         return {"Ana's shoe size is 38", "The bin goes out on Monday"} <= await house.texts("pc2", "ana")
