@@ -131,8 +131,8 @@ def _of_conversations(graves: Collection[str], known: Mapping[str, Remembered]) 
 def _first(target: Target, known: Mapping[str, Remembered]) -> set[str]:
     """Return the keys that the target itself names (rule 5)."""
     if target.conversation:
-        learned = {key for key, body in known.items() if _is_of_conversation(body, target.conversation)}
-        return {conversation_key(target.conversation, target.person), *learned}
+        key = conversation_key(target.conversation, target.person)
+        return {key, *_of_conversations([key], known)}
     return {target.key, *(key for key, body in known.items() if _is_of_project(body, target.key))}
 
 

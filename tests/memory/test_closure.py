@@ -120,6 +120,13 @@ def test_a_conversation_takes_what_was_learned_from_it_but_not_what_a_person_ask
     assert found.forgotten == ["conversation/c1", *of("a"), summary_key("s")]
 
 
+def test_one_of_two_people_in_a_conversation_of_one_name_forgets_what_is_its_own() -> None:
+    anas = summary("ana", "The tea is in the kitchen.", conversation="c1", person="ana")
+    bens = summary("ben", "The boiler hums.", conversation="c1", person="ben")
+    found = forget(Target(conversation="c1", person="ana"), anas, bens)
+    assert found.forgotten == ["conversation/c1/ana", summary_key("ana")]
+
+
 def test_a_summary_of_several_conversations_goes_on_without_the_one() -> None:
     both = summary("s", "Plumbing.", sources=[Source("c1"), Source("c2")])
     assert forget(Target(conversation="c1"), both).forgotten == ["conversation/c1"]
