@@ -96,7 +96,10 @@ class Sharing(Library):
                 continue
             after = have.get(origin, 0)
             while after < head.seq and len(chosen) < limit:
-                for record in await self._after(origin, after, min(_FETCHED, limit - len(chosen))):
+                found = await self._after(origin, after, min(_FETCHED, limit - len(chosen)))
+                if not found:
+                    break  # its branch gave way to another one meanwhile: the heads are others now
+                for record in found:
                     room -= len(record.body) + len(record.key.encode()) + _FIELDS_BYTES
                     if room < 0 and chosen:
                         return chosen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from memory_help import ANA, BOB, OpenStore, passage
 
 from tarsd.calls import Record
@@ -191,3 +193,16 @@ async def test_the_later_text_of_a_key_is_shown_whatever_name_it_came_to_have(op
     await ana.apply([later])
     await ana.give_way(record.origin, 0, bytes(32))
     assert [each.text for each in await ana.summaries()] == ["later"]
+
+
+async def test_who_is_being_given_a_branch_that_gives_way_meanwhile_is_answered(open_store: OpenStore) -> None:
+    """The head was read before; the rows that it names are gone. It was asked for them for ever."""
+    store = await open_store("bob", BOB)
+    common = chain(["a", "b"])
+    loser, winner = greater_and_lesser(common)
+    await store.apply(loser)
+    old = dict(store._writer.heads)
+    await store.give_way(ORIGIN, 2, winner[2].sha)
+    store._writer.heads.update(old)  # as the reader has it that began before
+    async with asyncio.timeout(5):
+        assert await store.records_since({ORIGIN: 2}, only=ORIGIN) == []
