@@ -21,7 +21,8 @@ from typing import BinaryIO
 import msgspec
 
 from tarsd.errors import StorageError, TarsdError
-from tarsd.memory.log import TOMBSTONE, Grave, State
+from tarsd.memory.log import Grave
+from tarsd.memory.schema import COVERED, HAS_TEXT
 from tarsd.wire import MIB
 
 FOLDER = "backups"
@@ -29,8 +30,6 @@ SUFFIX = ".tarsd-backup"
 _END = struct.Struct(">Q16s")  # length of the manifest, and what the file ends with
 _MAGIC = b"tarsd backup 1\n\0"
 _BLOCK_BYTES = MIB
-_HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
-_UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +71,7 @@ def account(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, str]],
     heads = {origin: (seq, sha.hex()) for origin, seq, sha in found}
     counts = {
         "records": "SELECT COUNT(*) FROM log",
-        "with text": f"SELECT COUNT(*) FROM log WHERE {_HAS_TEXT}",  # noqa: S608
+        "with text": f"SELECT COUNT(*) FROM log WHERE {HAS_TEXT}",  # noqa: S608
         "graves": "SELECT COUNT(*) FROM graves",
     }
     return heads, {name: int(connection.execute(sql).fetchone()[0]) for name, sql in counts.items()}
@@ -180,7 +179,7 @@ def backups_with(folder: Path, keys: list[str]) -> list[str]:
 
 def holds(path: Path, graves: Mapping[str, Grave]) -> bool:
     """Say whether a text that these tombstones cover stands in a backup, or may."""
-    sql = f"WHERE {_UNDER} AND {_HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
+    sql = f"WHERE {COVERED}"
     sql = f"SELECT EXISTS (SELECT 1 FROM log {sql}) OR EXISTS (SELECT 1 FROM waiting {sql})"  # noqa: S608
     try:
         read_manifest(path)

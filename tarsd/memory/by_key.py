@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from tarsd.memory.bodies import Body, SettingBody, read, setting_key
-from tarsd.memory.vector_table import VectorTable
+from tarsd.memory.log import ancestors
+from tarsd.memory.vector_table import VectorTable, json_list
 from tarsd.wire import decode
 
 AUTOMATIC = "automatic"
@@ -28,7 +27,7 @@ class ByKey(VectorTable):
         found = await self._rows(
             """SELECT visible.key, kind, body FROM visible JOIN log ON log.id = visible.id
                WHERE visible.key IN (SELECT value FROM json_each(?))""",
-            (_json(keys),),
+            (json_list(keys),),
         )
         return {key: (kind, body) for key, kind, body in found}
 
@@ -59,10 +58,10 @@ class ByKey(VectorTable):
 
     async def forgotten(self, keys: Sequence[str]) -> set[str]:
         """Return those of these keys that a tombstone covers (rule 2)."""
-        above = {key: ["/".join(key.split("/")[: n + 1]) for n in range(key.count("/") + 1)] for key in keys}
+        above = {key: ancestors(key) for key in keys}
         names = sorted({name for each in above.values() for name in each})
         found = await self._rows(
-            "SELECT key FROM graves WHERE key IN (SELECT value FROM json_each(?))", (_json(names),)
+            "SELECT key FROM graves WHERE key IN (SELECT value FROM json_each(?))", (json_list(names),)
         )
         graves = {key for (key,) in found}
         return {key for key, names in above.items() if not graves.isdisjoint(names)}
@@ -72,7 +71,3 @@ class ByKey(VectorTable):
         key = setting_key(AUTOMATIC, person)
         _, body = (await self.at([key])).get(key, ("", b""))
         return decode(body, SettingBody).value if body else True
-
-
-def _json(values: Sequence[str]) -> str:
-    return msgspec.json.encode(values).decode()

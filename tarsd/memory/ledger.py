@@ -14,7 +14,6 @@ from tarsd.memory import bodies
 from tarsd.memory.database import Database, Row
 from tarsd.memory.forgetting import Text
 from tarsd.memory.log import (
-    TOMBSTONE,
     Grave,
     Head,
     Refusal,
@@ -25,16 +24,13 @@ from tarsd.memory.log import (
     is_covered,
     is_erased,
 )
-from tarsd.memory.schema import LOG_COLUMNS
+from tarsd.memory.schema import ERASE_COVERED, HAS_TEXT, LOG_COLUMNS, UNDER
 
 # Records that came before their predecessors; more are dropped and asked for again.
 MAX_WAITING = 10_000
 # The newest refusals that are kept for a person to look at.
 MAX_QUARANTINED = 1_000
 
-# A key and all below it: "0" is the character after "/".
-_UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
-_HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
 _TOLD = f"'{bodies.MEMORY}', '{bodies.SUMMARY}', '{bodies.DOCUMENT}'"
 _INSERT = f"({LOG_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -137,7 +133,7 @@ async def _graves_over(database: Database, records: Iterable[Record]) -> dict[st
 async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]:
     """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
     found = await database.rows(
-        f"""SELECT kind, key, body FROM log WHERE {_UNDER} AND state = {State.READABLE:d}
+        f"""SELECT kind, key, body FROM log WHERE {UNDER} AND state = {State.READABLE:d}
             AND kind IN ({_TOLD}) AND (hlc, origin) < (?2, ?3)""",  # noqa: S608
         (key, *grave),
     )
@@ -146,19 +142,17 @@ async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]
 
 async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     """Erase the bodies of all older records at and below a key; return their keys."""
-    older = f"{_UNDER} AND {_HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
-    erase = f"SET body = digest(body), state = {State.ERASED:d} WHERE {older}"
     return [
         row[0]
         for table in ("log", "waiting")
-        for row in await database.rows(f"UPDATE {table} {erase} RETURNING key", (key, *grave))
+        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, *grave))
     ]
 
 
 async def latest_under(database: Database, key: str) -> int:
     """Return the greatest hlc at and below a key, 0 when nothing is there."""
     newest = [
-        await database.value(f"SELECT MAX(hlc) FROM {table} WHERE {_UNDER}", (key,))  # noqa: S608
+        await database.value(f"SELECT MAX(hlc) FROM {table} WHERE {UNDER}", (key,))  # noqa: S608
         for table in ("log", "waiting")
     ]
     return max(each or 0 for each in newest)
@@ -166,7 +160,7 @@ async def latest_under(database: Database, key: str) -> int:
 
 async def is_anything_left(database: Database, key: str) -> bool:
     """Say whether a body that is not erased stands at or below a key."""
-    left = f"WHERE {_UNDER} AND {_HAS_TEXT}"
+    left = f"WHERE {UNDER} AND {HAS_TEXT}"
     sql = f"SELECT EXISTS (SELECT 1 FROM log {left}) OR EXISTS (SELECT 1 FROM waiting {left})"  # noqa: S608
     return bool(await database.value(sql, (key,)))
 

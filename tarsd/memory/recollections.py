@@ -20,6 +20,7 @@ from tarsd.memory import bodies, stemming
 from tarsd.memory.access import is_member, may_see
 from tarsd.memory.bodies import MEMORY, MemoryBody, ProjectBody, SummaryBody
 from tarsd.memory.library import SAME_LANGUAGE, Library
+from tarsd.memory.vector_table import json_list
 from tarsd.wire import decode
 
 EVERYTHING = Who(sees_all=True)
@@ -97,7 +98,7 @@ class Recollections(Library):
         found = await self._rows(
             """SELECT visible.key, kind, body FROM visible JOIN log USING (id)
                WHERE visible.key IN (SELECT value FROM json_each(?)) AND kind IN ('memory', 'summary')""",
-            (_json(keys),),
+            (json_list(keys),),
         )
         return self._checked(found, who, await self.project_bodies(), keys)
 
@@ -107,7 +108,7 @@ class Recollections(Library):
             """SELECT log.key, kind, body FROM memories JOIN log USING (id)
                WHERE replaced_by <> '' AND replaced_by IN (SELECT value FROM json_each(?))
                ORDER BY made_at DESC, id DESC""",
-            (_json(keys),),
+            (json_list(keys),),
         )
         by_key: dict[str, list[Kept]] = {}
         for each in (_kept(*row) for row in found):
@@ -117,7 +118,8 @@ class Recollections(Library):
     async def files(self, documents: Sequence[str]) -> dict[str, str]:
         """Return the files' names by the SHA-256 of the documents, as far as they are here."""
         found = await self._rows(
-            "SELECT sha256, file FROM documents WHERE sha256 IN (SELECT value FROM json_each(?))", (_json(documents),)
+            "SELECT sha256, file FROM documents WHERE sha256 IN (SELECT value FROM json_each(?))",
+            (json_list(documents),),
         )
         return dict(found)
 
@@ -245,7 +247,7 @@ def _clause(kind: str, who: Who, projects: dict[str, ProjectBody], wanted: Filte
             f"""({table}scope = 'household' OR {table}person = ? OR
                  ({table}scope = 'project' AND {table}project IN (SELECT value FROM json_each(?))))"""  # noqa: S608
         )
-        values += [who.person, _json(own)]
+        values += [who.person, json_list(own)]
     for column in ("scope", "project"):
         if value := getattr(wanted, column):
             parts.append(f"{table}{column} = ?")
@@ -265,7 +267,3 @@ def _clause(kind: str, who: Who, projects: dict[str, ProjectBody], wanted: Filte
         parts.append(f"{table}conversation = ?" if kind == "summary" else "? IS NULL")
         values.append(wanted.conversation)
     return _Clause(" AND ".join(parts) or "1", tuple(values))
-
-
-def _json(values: Sequence[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()

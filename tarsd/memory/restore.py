@@ -26,15 +26,14 @@ import msgspec
 from tarsd.errors import InvalidInput, StorageError
 from tarsd.memory.backup_file import Manifest, account, disk_errors, extract, read_manifest, sync_folder
 from tarsd.memory.ledger import from_row
-from tarsd.memory.log import EMPTY, TOMBSTONE, Head, State, digest, fault
-from tarsd.memory.schema import LOG_COLUMNS, MIGRATIONS
+from tarsd.memory.log import EMPTY, Head, digest, fault
+from tarsd.memory.schema import ERASE_COVERED, LOG_COLUMNS, MIGRATIONS
 from tarsd.memory.store import Store
 from tarsd.memory.writer import SCRUB_DUE
 from tarsd.names import NodeId
 
 ASIDE = "before-restore"
 _KEPT_WITH_THE_NODE = ("origin",)  # facts in `meta` of the node as it was, not of its records
-_UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -167,10 +166,8 @@ def _lay(connection: sqlite3.Connection, grave: tuple[str, int, str]) -> int:
            WHERE (hlc, origin) < (?2, ?3)""",
         grave,
     )
-    erase = f"""SET body = digest(body), state = {State.ERASED:d}
-                WHERE {_UNDER} AND kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d} AND (hlc, origin) < (?2, ?3)"""
-    connection.execute(f"UPDATE waiting {erase}", grave)
-    erased = connection.execute(f"UPDATE log {erase}", grave).rowcount
+    connection.execute(f"UPDATE waiting {ERASE_COVERED}", grave)
+    erased = connection.execute(f"UPDATE log {ERASE_COVERED}", grave).rowcount
     if erased:  # its derived tables, where it has some, show them still; the file is rewritten at the next start
         connection.execute("DELETE FROM meta WHERE name = 'derived'")
         connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (SCRUB_DUE,))

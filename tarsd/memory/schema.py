@@ -8,6 +8,7 @@ Below `visible` everything derives from the log and is rebuilt from it, except `
 from __future__ import annotations
 
 from tarsd.memory import stemming
+from tarsd.memory.log import TOMBSTONE, State
 
 _LOG_COLUMNS = """
     origin TEXT NOT NULL, seq INTEGER NOT NULL, hlc INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
@@ -74,3 +75,10 @@ SEARCHED = ("passages", "summaries", "memories")
 
 # When this differs from what the database was built with, the derived tables are built anew from the log.
 DERIVED_VERSION = f"2 stems {stemming.VERSION}"
+
+# Conditions on `log` and `waiting`. ?1 is a key: it and all below it ("0" is the character after "/").
+UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
+HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
+# What a tombstone (?1 its key, ?2 and ?3 its hlc and origin) covers and what becomes of it: `log`, rules 2 and 5.
+COVERED = f"{UNDER} AND {HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
+ERASE_COVERED = f"SET body = digest(body), state = {State.ERASED:d} WHERE {COVERED}"

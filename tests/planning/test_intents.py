@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tarsd.planning.intents import Forget, Remember, recognise
+from tests.planning.hostile_texts import HOSTILE
 
 REMEMBERED = {
     "recuerda que preparo una sorpresa para toda la familia": Remember("Preparo una sorpresa para toda la familia"),
@@ -167,17 +168,6 @@ def test_a_long_text_is_material() -> None:
     assert recognise("remember that " + "word " * 700) is None
     assert recognise("Note that " + "word " * 60) is None
     assert recognise("forget the " + "word " * 60) is None
-
-
-HOSTILE = [
-    "remember that " + " " * 31_000 + "x",
-    "remember that x for everybody" + " " * 31_000 + "y",
-    "forget " + "a," * 15_000,
-    "forget " + " " * 31_000 + ",x",
-    "a" * 32_000,
-    "," * 31_000,
-    "my car is a " + "B" * 31_000,
-]
 
 
 @pytest.mark.parametrize("message", HOSTILE)

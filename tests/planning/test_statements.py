@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tarsd.planning.statements import MAX_LEARNED, statements
+from tests.planning.hostile_texts import HOSTILE
 
 LEARNED = {
     "me llamo Ana": ["Me llamo Ana"],
@@ -143,17 +144,6 @@ def test_a_long_message_is_material() -> None:
 def test_only_so_much_is_learned_of_one_message() -> None:
     many = " ".join(f"My son is called Leo{chr(97 + n)}." for n in range(9))
     assert len(statements(many)) == MAX_LEARNED
-
-
-HOSTILE = [
-    "remember that " + " " * 31_000 + "x",
-    "remember that x for everybody" + " " * 31_000 + "y",
-    "forget " + "a," * 15_000,
-    "forget " + " " * 31_000 + ",x",
-    "a" * 32_000,
-    "," * 31_000,
-    "my car is a " + "B" * 31_000,
-]
 
 
 @pytest.mark.parametrize("message", HOSTILE)
