@@ -16,8 +16,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from datetime import time as time_of_day
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any
@@ -29,6 +27,7 @@ from tarsd.account import Account
 from tarsd.api.server import ApiServer
 from tarsd.api.services import ApiServices
 from tarsd.config import Config
+from tarsd.core_roles import CoreRoles
 from tarsd.dispatch import Dispatch
 from tarsd.dispatch.presence import Presence
 from tarsd.errors import ConfigError, StorageError, TarsdError
@@ -40,20 +39,8 @@ from tarsd.memory.store import Store
 from tarsd.metrics import Metrics
 from tarsd.names import Capability, Zone
 from tarsd.passes import PassBook
-from tarsd.planning.nightly import JOBS
-from tarsd.roles import compacting, housekeeping
-from tarsd.roles.backing import Backing
 from tarsd.roles.base import Role, Services
-from tarsd.roles.diary import Diary
-from tarsd.roles.forgetting import Forgetting
-from tarsd.roles.journal import Journal
-from tarsd.roles.keeper import Keeper
-from tarsd.roles.memories import Memories
-from tarsd.roles.models import Models
-from tarsd.roles.moving import Moving
-from tarsd.roles.nightly import NightlyRunner
 from tarsd.roles.replicating import Replicator
-from tarsd.roles.settling import Settling
 from tarsd.roles.trust import Trust
 from tarsd.rpc import Handler, RpcClient, RpcServer
 from tarsd.supervision import Supervisor
@@ -224,33 +211,21 @@ class Node:
             self._roles.append(known[name].load()(services))
         self.trust = Trust(services, certified=self.gossip.certified, rotate_keys=self.gossip.rotate_keys)
         self._roles.append(self.trust)
-        if self.identity.zone is Zone.CORE:
-            if not any(calls.MODEL_FILE.name in role.handlers() for role in self._roles):
-                self._roles.append(Models(services))
-            self._roles.append(Memories(services))
-            self.backing = Backing(services)
-            self._roles.append(self.backing)
-            journal = Journal(self.store, str(self.identity.name))
-            self._roles.append(Diary(services, journal))
-            runner = self._nightly_runner(services, journal)
-            keeper = Keeper(
-                services, self.account.parts, self.supervisor.problems, runner, self._passes, self.replicator
+        if self.replicator is not None:
+            core = CoreRoles(
+                services,
+                self.replicator,
+                self._roles,
+                self.host,
+                parts=self.account.parts,
+                problems=self.supervisor.problems,
+                passes=self._passes,
             )
-            self.gossip.subscribe(keeper.member_changed)
-            self._roles.append(keeper)
-            self._roles += [Settling(services), Moving(services)]
-            self._roles.append(Forgetting(services, [self.host.let_go, *(role.let_go for role in self._roles)]))
+            self.backing = core.backing
+            self.gossip.subscribe(core.keeper.member_changed)
+            self._roles[:] = core.roles  # the account has this list too
         for role in self._roles:
             self._handlers.update(role.handlers())
-
-    def _nightly_runner(self, services: Services, journal: Journal) -> NightlyRunner:
-        own = housekeeping.parts(services, lambda: datetime.fromtimestamp(self.identity.not_after, UTC))
-        contributions = [*compacting.parts(services), own, *(role.nightly() for role in self._roles)]
-        parts = {job: [c[job] for c in contributions if job in c] for job in JOBS}
-        hour, minute = self.config.monitoring.nightly_at.split(":")
-        at = time_of_day(int(hour), int(minute))
-        path = self.config.node.data_dir / "nightly.json"
-        return NightlyRunner(path, at, parts, lambda: compacting.are_people_busy(self.gossip.members()), journal)
 
     def _api_services(self) -> ApiServices:
         return ApiServices(
