@@ -36,7 +36,7 @@ def answer(*words: str) -> list[events.Event]:
 
 @dataclass
 class ScriptedHost:
-    """Yields the script's events; after `hang_after` of them it waits until it is closed."""
+    """Yields the script's events; after `hang_after` of them it waits to be closed, and then for `let_go`."""
 
     script: Sequence[events.Event] = field(default_factory=lambda: answer("Between ", "1.2 and 1.8 bar [1]."))
     hang_after: int | None = None
@@ -44,6 +44,7 @@ class ScriptedHost:
     asked: list[events.Question] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event | None = None
 
     async def ask(self, question: events.Question) -> AsyncGenerator[events.Event, None]:
         self.asked.append(question)
@@ -57,6 +58,8 @@ class ScriptedHost:
             self.ended.set()
         except (asyncio.CancelledError, GeneratorExit):
             self.left.set()
+            if self.let_go is not None:
+                await self.let_go.wait()
             raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -155,6 +156,22 @@ class TestInABrowser:
         page = await browse((await serve(ScriptedHost([ROUTE, events.TokenEvent("a"), done]))).url)
         await ask(page, "q")
         await expect(page.locator(".notice.info")).to_contain_text("can hold no more text")
+
+    async def test_what_is_asked_while_an_answer_is_being_stopped_is_asked_when_it_has(self, serve, browse):
+        host = ScriptedHost(answer("half"), hang_after=3, let_go=asyncio.Event())
+        page = await browse((await serve(host)).url)
+        await ask(page, "first")
+        await expect(page.locator(".body")).to_have_text("half")
+        await page.keyboard.press("Escape")
+        await asyncio.wait_for(host.left.wait(), 5)
+        await ask(page, "second")
+        await expect(page.locator("#question")).to_have_value("second")
+        host.hang_after = None
+        host.let_go.set()
+        await expect(page.locator(".answer")).to_have_count(2)
+        await expect(page.locator(".answer").last.locator(".body")).to_have_text("half")
+        await expect(page.locator("#question")).to_have_value("")
+        assert [question.text for question in host.asked] == ["first", "second"]
 
     async def test_the_stop_button_stops(self, serve, browse):
         host = ScriptedHost(answer("half"), hang_after=3)

@@ -23,6 +23,7 @@ let node = "";
 let lostNode = ""; // whose place `node` has taken
 let following = true;
 let temporary = false; // nothing of this chat is remembered
+let waiting = false; // Enter was pressed while an answer was being stopped: what is written is asked as soon as it has
 
 function freshConversation() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -90,6 +91,7 @@ function ended(one) {
   }
   chat.answering = asked.length > 0;
   showButton();
+  if (waiting && !answer) submit();
 }
 
 function stop() {
@@ -104,6 +106,7 @@ function stop() {
 
 function newChat() {
   stop();
+  waiting = false;
   conversation = freshConversation();
   byId("log").replaceChildren();
   answer = null;
@@ -141,6 +144,7 @@ function fit() {
 }
 
 function submit() {
+  waiting = false;
   if (answer) {
     stop();
     return;
@@ -164,6 +168,7 @@ question.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     if (!answer) submit();
+    else waiting = answer.stopping;
   }
 });
 document.addEventListener("keydown", (event) => {
