@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 from collections.abc import Callable, Generator
@@ -30,7 +31,15 @@ def lan() -> Generator[Lan, None, None]:
                 sender.sendto(b"hello", (f"10.77.0.{one}", PORT))
                 listener.settimeout(5)
                 assert listener.recv(10) == b"hello"
+            keep_neighbour(made, one, other)
         yield made
+
+
+def keep_neighbour(lan: Lan, number: int, other: int) -> None:
+    """Have a PC keep another one's hardware address: a lost ARP packet would hold all datagrams back for a second."""
+    link = json.loads(subprocess.check_output(["ip", "-j", "-n", lan.namespace(other), "link", "show", "eth0"]))[0]
+    known = (f"10.77.0.{other}", "lladdr", link["address"], "dev", "eth0", "nud", "permanent")
+    subprocess.run(["ip", "-n", lan.namespace(number), "neigh", "replace", *known], check=True)
 
 
 def bound(lan: Lan, number: int, port: int = PORT) -> socket.socket:
@@ -54,8 +63,8 @@ async def heard(
             if number % 20 == 0:
                 await asyncio.sleep(0)
         try:
-            async with asyncio.timeout(SETTLED_S):
-                while not (settled and settled(found)):
+            while not (settled and settled(found)):
+                async with asyncio.timeout(SETTLED_S):
                     found.append(int.from_bytes(await loop.sock_recv(ear, 10)))
         except TimeoutError:
             pass
