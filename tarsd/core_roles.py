@@ -53,7 +53,9 @@ class CoreRoles:
         runner = _nightly_runner(services, journal, self.roles)
         self.keeper = Keeper(services, parts, problems, runner, passes, replicator)
         self.roles += [self.keeper, Settling(services), Moving(services)]
-        self.roles.append(Forgetting(services, [host.let_go, *(role.let_go for role in self.roles)]))
+        self.roles.append(
+            Forgetting(services, replicator.puller.catch_up, [host.let_go, *(role.let_go for role in self.roles)])
+        )
 
 
 def _nightly_runner(services: Services, journal: Journal, roles: Sequence[Role]) -> NightlyRunner:

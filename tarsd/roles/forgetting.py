@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from tarsd import calls
@@ -23,7 +23,6 @@ from tarsd.calls import (
     ForgetRequest,
     ObeyRequest,
     ReceiptRequest,
-    RecordsRequest,
     Removed,
     Who,
 )
@@ -59,16 +58,21 @@ _BodyT = TypeVar("_BodyT")
 MAX_LOOKS = 5
 OBEY_S = 10.0  # what a node that is there is given; one that needs longer is pending in the receipt
 MAX_RECEIPTS = 500
-_PULL_RECORDS = 5000
 
 
 class Forgetting(Role):
-    """Offers `forget`, `receipts` and `obey`. `parts` hold copies outside the records, and let go of them."""
+    """Offers `forget`, `receipts` and `obey`.
+
+    `catch_up` fetches what a node has more than we; `parts` hold copies outside the records, and let go of them.
+    """
 
     name = "forgetting"
 
-    def __init__(self, services: Services, parts: Sequence[Part] = ()) -> None:
+    def __init__(
+        self, services: Services, catch_up: Callable[[NodeId], Awaitable[object]], parts: Sequence[Part] = ()
+    ) -> None:
         self._services = services
+        self._catch_up = catch_up
         self._store = services.store
         self._obeying = Obeying(services, [*parts, self._delete_leftovers, self._forget_what_was_made_of_it])
 
@@ -197,23 +201,12 @@ class Forgetting(Role):
 
     async def _obey(self, request: ObeyRequest, context: CallContext) -> AsyncGenerator[Removed, None]:
         if await self._store.body_of(receipt_key(request.receipt)) is None and context.caller is not None:
-            await self._catch_up(context.caller.node_id)
+            await self._catch_up(context.caller.node_id)  # the receipt is at the end of its chain
         yield await self._answer(request.receipt)
 
     async def _answer(self, receipt: str) -> Removed:
         said, name = await self._obeying.answer(receipt), self._services.identity.name
         return removed_of(said) if said else Removed(name, "pending", reason=self._obeying.problem or NOT_YET)
-
-    async def _catch_up(self, node: NodeId) -> None:
-        """Fetch what a node has more than we: the receipt is at the end of its chain."""
-        more = True
-        while more:
-            request = RecordsRequest(await self._store.vector(), _PULL_RECORDS)
-            more = False
-            async with self._services.dispatch.call(calls.RECORDS, request, only=node) as items:
-                async for item in items:
-                    result = await self._store.apply(item.records)
-                    more = item.more and result.applied > 0
 
     async def _delete_leftovers(self, forgotten: Forgotten) -> LetGo:
         """Delete the vectors' files of a node that had the role `processing` and has it no more: nobody cleans them."""

@@ -10,6 +10,7 @@ Rules
 6. A member that is busy giving records to others is asked again when it said so.
 7. While a member pushes to us without a gap, its mark is left alone for `PUSHING_S`: the same would come twice.
 8. What does not fit our chains is told to `parted`, who brought something new to `brought`.
+9. Who must have a node's records now, as who obeys a receipt, catches up with it by `catch_up`, by the same rules.
 """
 
 from __future__ import annotations
@@ -90,6 +91,22 @@ class Puller:
         self._asked_for.add(node)
         self._wake.set()
 
+    async def catch_up(self, node: NodeId) -> bool:
+        """Take over now what a node has more than we, in batches; return whether it had any.
+
+        Raises as a call does, `StorageError` when it cannot be kept; what came before that is kept.
+        """
+        name = next((str(member.name) for member in self._services.members() if member.node == node), str(node))
+        before = self.pulled
+        try:
+            while await self._pull_once(node, name):
+                pass
+        finally:
+            self.progress.pop(name, None)
+            if self.pulled > before:
+                self._brought(node)
+        return self.pulled > before
+
     def given_by(self, node: NodeId) -> None:
         """Leave a member that pushes to us without a gap in peace for a moment (rule 7)."""
         self._given_at[node] = time.monotonic()
@@ -125,13 +142,11 @@ class Puller:
         return not mark or mark not in (self.mark(), self._nothing_at.get(member.node))
 
     async def _pull(self, member: Member) -> None:
-        before = self.pulled
         self._next_backstop = time.monotonic() + BACKSTOP_S
         try:
-            while await self._pull_once(member):
-                pass
+            brought = await self.catch_up(member.node)
             self.last_error = ""
-            if self.pulled == before:
+            if not brought:
                 self._nothing_at[member.node] = mark_of(member)
         except Overloaded as error:
             asyncio.get_running_loop().call_later(error.retry_after_s, self.ask, member.node)
@@ -141,23 +156,20 @@ class Puller:
         except TarsdError as error:
             self.last_error = f"{member.name}: {error}"
             log.debug("records of %s: %s", member.name, error)
-        self.progress.pop(member.name, None)
-        if self.pulled > before:
-            self._brought(member.node)
 
-    async def _pull_once(self, member: Member) -> bool:
+    async def _pull_once(self, node: NodeId, name: str) -> bool:
         """Take over what one call brings; return whether there is more."""
         store, more = self._services.store, False
         heads = store.heads()
         have, seals = {origin: seq for origin, (seq, _) in heads.items()}, {o: sha for o, (_, sha) in heads.items()}
         request = RecordsRequest(have, MAX_RECORDS_PER_CALL, seals)
-        async with self._services.dispatch.call(calls.RECORDS, request, only=member.node) as items:
+        async with self._services.dispatch.call(calls.RECORDS, request, only=node) as items:
             async for item in items:
                 result = await store.apply(item.records)
                 self.pulled += result.applied
                 here = sum(seq for seq, _ in store.heads().values())
-                self.progress[member.name] = {"records": here, "of": max(here, item.total)}
+                self.progress[name] = {"records": here, "of": max(here, item.total)}
                 if result.quarantined:
-                    self._parted(member.node, sorted({each.origin for each in result.quarantined}))
+                    self._parted(node, sorted({each.origin for each in result.quarantined}))
                 more = item.more and result.applied > 0
         return more

@@ -64,7 +64,7 @@ async def start(node: HomeNode, *parts: Part) -> Forgetting:
     config = node.services.config
     config = msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, data_dir=node.home.folder))
     node.services = dataclasses.replace(node.services, identity=identity, config=config)
-    role = Forgetting(node.services, parts)
+    role = Forgetting(node.services, node.replicator.puller.catch_up, parts)
     node.handlers |= role.handlers()
     seen: Callable[..., Member] = type(node).seen
 

@@ -13,6 +13,7 @@ import pytest
 
 from tarsd import calls
 from tarsd.config.schema import Memory
+from tarsd.errors import TarsdError
 from tarsd.gossip.member import Member
 from tarsd.memory.bodies import PASSAGE, PassageBody
 from tarsd.memory.store import Store
@@ -26,6 +27,7 @@ from tests.test_routing import member
 
 SHA = "a" * 64
 RECORDS = Capability("records")
+B = NodeId("b" * 8)
 
 
 class ServingNode:
@@ -35,13 +37,17 @@ class ServingNode:
         self.store = store
         self.asked = asyncio.Semaphore(0)
         self.times = 0
+        self.seals: list[dict[str, bytes]] = []
+        self.is_in_pieces = False
 
     async def call(
         self, addresses: Any, expected: NodeId, spec: Any, request: Any, headers: Any, upload: Any = None
     ) -> AsyncGenerator[Any, None]:
         self.times += 1
         self.asked.release()
-        yield calls.RecordsItem(await self.store.records_since(request.have), more=False)
+        self.seals.append(request.seals)
+        records = await self.store.records_since(request.have, 1) if self.is_in_pieces else None
+        yield calls.RecordsItem(records or await self.store.records_since(request.have), more=bool(records))
 
     async def wait_asked(self) -> None:
         async with asyncio.timeout(5):
@@ -130,6 +136,27 @@ async def test_now_and_then_one_is_asked_whatever_its_mark_says(house: House, mo
     house.tell(house.here.mark())
     house.puller.start()
     await house.other.wait_asked()
+
+
+async def test_who_catches_up_asks_until_nothing_is_missing_and_says_what_it_has(house: House) -> None:
+    await passages(house.here, 0, 1)
+    await passages(house.other.store, 0, 3)
+    house.tell(None)
+    house.other.is_in_pieces = True
+    assert await house.puller.catch_up(B)
+    here, there = house.here.heads(), house.other.store.heads()
+    assert there.items() <= here.items()
+    assert house.other.times > 1
+    ours = next(origin for origin in here if origin not in there)
+    assert all(seals[ours] == here[ours][1] for seals in house.other.seals)
+
+
+async def test_who_catches_up_is_told_when_that_fails_and_when_nothing_was_missing(house: House) -> None:
+    house.tell(None)
+    assert not await house.puller.catch_up(B)
+    house.membership._members = ()
+    with pytest.raises(TarsdError):
+        await house.puller.catch_up(B)
 
 
 async def until_same(house: House) -> None:
