@@ -1,11 +1,10 @@
-"""The vector index seen from the daemon: a worker holds it, this keeps it in step with the store and asks it.
+"""The vector index seen from the daemon: a worker holds it, this asks it and decides when `vector_copy` acts.
 
 Rules
 1. The store is the truth. After every start of the worker both sides compare their ids and the difference is made up.
 2. Between starts the index follows the store's commits: what is gone is taken out first, then new vectors go in.
 3. A worker that came back is another one: nothing it says counts before rule 1 was done again.
-4. The file is saved at once after a removal (what is forgotten must leave the disk), else when writing pauses.
-5. What is not visible in the store is never returned, whatever the index still holds.
+4. What is not visible in the store is never returned, whatever the index still holds.
 """
 
 from __future__ import annotations
@@ -14,23 +13,14 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 
 from tarsd.errors import DeadlineExceeded, TarsdError, Unavailable
 from tarsd.memory.store import Store
-from tarsd.memory.vector_messages import (
-    DIGEST_BYTES,
-    AddRequest,
-    Digest,
-    NearestItem,
-    NearestRequest,
-    VectorSettings,
-    VectorState,
-    digest_of,
-)
+from tarsd.memory.vector_copy import SAVE_AFTER_S, STEP_S, VectorCopy, ask
+from tarsd.memory.vector_messages import NearestItem, NearestRequest, VectorSettings
 from tarsd.memory.vector_table import RECOLLECTIONS, Change, Recollection, places_of
 from tarsd.names import RecordId
 from tarsd.wire import decode
@@ -38,13 +28,9 @@ from tarsd.workers import SupervisedWorker, Worker, WorkerLimits
 
 _log = logging.getLogger(__name__)
 
-SAVE_AFTER_S = 10.0  # of quiet; a save writes the whole file
-SAVE_AT_LEAST_S = 60.0  # while writing goes on
 _LOOK_S = 2.0  # how soon a worker that was lost is noticed when nobody asks
 _RETRY_S = 1.0
 _REBUILD_S = 600.0
-_STEP_S = 60.0  # deadline of one step of keeping in step; a save of a million vectors takes seconds
-_STOP_SAVE_S = 2.0
 
 WORKER = "tarsd.memory.vector_worker:VectorWorker"
 
@@ -85,13 +71,11 @@ class VectorIndex:
         self._task: asyncio.Task[None] | None = None
         self._dirty = asyncio.Event()
         self._removed: list[int] = []
-        self._after = 0  # the store's number of the last vector that is in
-        self._vectors = 0
+        self._copy: VectorCopy | None = None
         self._pid: int | None = None  # the process that is in step (rule 3)
         self._settled = asyncio.Event()
         self._mended: asyncio.Future[int] | None = None  # somebody waits for the two to be compared
         self._reason = "it was not started"
-        self._unsaved: tuple[float, float] | None = None  # when the first and the last unsaved change were made
 
     async def start(self, model: str, dimension: int) -> None:
         """Start the worker and begin to fill it; `search` works as soon as the two are in step.
@@ -104,8 +88,9 @@ class VectorIndex:
         worker = self._make_worker(VectorSettings(str(self._folder / _file_name(model)), model, dimension))
         await worker.start()
         self._worker = worker
+        self._copy = VectorCopy(self._store, worker, model, self._save_after_s)
         self._unsubscribe = self._store.subscribe(self._changed)
-        self._task = asyncio.create_task(self._follow(worker), name="vector index")
+        self._task = asyncio.create_task(self._follow(worker, self._copy), name="vector index")
 
     async def stop(self) -> None:
         """Save what is not saved yet and end the worker, within a few seconds."""
@@ -117,8 +102,8 @@ class VectorIndex:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         if self._worker is not None:
-            if self._unsaved is not None and self._is_in_step():
-                await self._save_last(self._worker)
+            if self._copy is not None and self._is_in_step():
+                await self._copy.save_last()
             await self._worker.stop()
         self._worker = None
         self._out_of_step("it was stopped")
@@ -176,25 +161,25 @@ class VectorIndex:
         return [(found[place], score) for place, score in nearest if place in found]
 
     async def _nearest(self, request: NearestRequest, deadline_s: float) -> list[tuple[int, float]]:
-        (answer,) = await _ask(self._ready_worker(), "nearest", request, deadline_s)
+        (answer,) = await ask(self._ready_worker(), "nearest", request, deadline_s)
         item = decode(answer, NearestItem)
         return list(zip(item.ids, item.scores, strict=True))
 
     def status(self) -> VectorStatus:
         """Return how the index is."""
         restarts = self._worker.restarts if self._worker is not None else 0
-        return VectorStatus(self._is_in_step(), self._model, self._vectors, self._reason, restarts)
+        return VectorStatus(self._is_in_step(), self._model, self._count(), self._reason, restarts)
 
     async def rebuild(self) -> int:
         """Empty the index and fill it from the store; return how many vectors it holds. Raises as `search`."""
-        await _ask(self._ready_worker(), "clear", b"", _STEP_S)
+        await ask(self._ready_worker(), "clear", b"", STEP_S)
         self._out_of_step("it is being rebuilt")
         try:
             async with asyncio.timeout(_REBUILD_S):
                 await self._settled.wait()
         except TimeoutError:
             raise DeadlineExceeded(f"the vector index was not rebuilt in {_REBUILD_S:.0f} s") from None
-        return self._vectors
+        return self._count()
 
     async def mend(self) -> int:
         """Compare the index with the store, ids and vectors, put right what differs; return how much did.
@@ -213,6 +198,9 @@ class VectorIndex:
     def _is_in_step(self) -> bool:
         worker = self._worker
         return worker is not None and self._pid is not None and worker.state == "ready" and worker.pid == self._pid
+
+    def _count(self) -> int:
+        return self._copy.vectors if self._copy is not None else 0
 
     def _notice_loss(self) -> None:
         if self._pid is not None and not self._is_in_step():
@@ -238,64 +226,38 @@ class VectorIndex:
             self._settled.clear()
             self._dirty.set()
 
-    async def _follow(self, worker: Worker) -> None:
+    async def _follow(self, worker: Worker, copy: VectorCopy) -> None:
         while True:
             try:
                 if not self._is_in_step():
-                    await self._make_up(worker)
-                await self._catch_up(worker)
-                await self._save_if_due(worker)
+                    await self._make_up(worker, copy)
+                await self._catch_up(copy)
+                await copy.save_if_due()
                 await self._wait()
             except TarsdError as error:
                 self._out_of_step(str(error))
                 _log.debug("the vector index is not in step: %s", error)
                 await asyncio.sleep(_RETRY_S)
 
-    async def _make_up(self, worker: Worker) -> None:
+    async def _make_up(self, worker: Worker, copy: VectorCopy) -> None:
         """Rule 1."""
         await worker.start()  # waits for a lost one to come back
         pid = worker.pid
         self._removed.clear()
-        self._after = await self._store.newest_vector(self._model)
-        held = {local for piece in await _ask(worker, "ids", b"", _STEP_S) for local in decode(piece, list[int])}
-        wanted = set(await self._store.vector_ids(self._model))
-        if extra := held - wanted:
-            await self._remove(worker, sorted(extra))
-        if missing := wanted - held:
-            await self._add(worker, 0, missing)
-        await self._count(worker)
+        await copy.make_up()
         self._pid, self._reason = pid, ""
 
-    async def _catch_up(self, worker: Worker) -> None:
+    async def _catch_up(self, copy: VectorCopy) -> None:
         """Rule 2."""
         self._dirty.clear()
         if self._removed:
             removed, self._removed = self._removed, []
-            await self._remove(worker, removed)
-        if await self._add(worker, self._after):
-            await self._count(worker)
+            await copy.remove(removed)
+        await copy.add_new()
         if self._mended is not None and not self._mended.done():
-            self._mended.set_result(await self._compare(worker))
+            self._mended.set_result(await copy.mend())
         if not self._dirty.is_set() and self._is_in_step():
             self._settled.set()
-
-    async def _compare(self, worker: Worker) -> int:
-        """Do what `mend` says, between two steps of following: what is forgotten meanwhile is taken out after it."""
-        held: dict[int, bytes] = {}
-        for piece in await _ask(worker, "digests", b"", _STEP_S):
-            item = decode(piece, Digest)
-            cut = [item.digests[at : at + DIGEST_BYTES] for at in range(0, len(item.digests), DIGEST_BYTES)]
-            held.update(zip(item.ids, cut, strict=True))
-        wrong = 0
-        async with aclosing(self._store.vectors(self._model)) as batches:
-            async for batch in batches:
-                chosen = [pair for pair in batch.vectors if held.pop(pair[0], b"") != digest_of(pair[1])]
-                wrong += len(chosen)
-                await self._put(worker, chosen)
-        if held:  # of what is not in the store
-            await self._remove(worker, sorted(held))
-        await self._count(worker)
-        return wrong + len(held)
 
     async def _wait(self) -> None:
         """Wait for a change, or a while."""
@@ -305,64 +267,6 @@ class VectorIndex:
         except TimeoutError:
             return
 
-    async def _add(self, worker: Worker, after: int, only: set[int] | None = None) -> int:
-        added = 0
-        async with aclosing(self._store.vectors(self._model, after)) as batches:
-            async for batch in batches:
-                chosen = [pair for pair in batch.vectors if only is None or pair[0] in only]
-                await self._put(worker, chosen)
-                added += len(chosen)
-                if only is None:  # else what was put meanwhile, and is not of `only`, would be passed over for good
-                    self._after = max(self._after, batch.last)
-        return added
-
-    async def _put(self, worker: Worker, pairs: list[tuple[int, bytes]]) -> None:
-        if pairs:
-            ids, vectors = [place for place, _ in pairs], b"".join(vector for _, vector in pairs)
-            await _ask(worker, "add", AddRequest(ids, vectors), _STEP_S)
-            self._touch()
-
-    async def _remove(self, worker: Worker, ids: list[int]) -> None:
-        await _ask(worker, "remove", ids, _STEP_S)
-        self._touch()
-        await self._save(worker)
-        await self._count(worker)
-
-    async def _count(self, worker: Worker) -> None:
-        (answer,) = await _ask(worker, "state", b"", _STEP_S)
-        state = decode(answer, VectorState)
-        self._vectors = state.vectors
-        if state.problem:
-            _log.warning("%s; it is filled from the records", state.problem)
-
-    def _touch(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._unsaved = (self._unsaved[0] if self._unsaved else now, now)
-
-    async def _save_if_due(self, worker: Worker) -> None:
-        if self._unsaved is None:
-            return
-        now = asyncio.get_running_loop().time()
-        first, last = self._unsaved
-        if now - last >= self._save_after_s or now - first >= SAVE_AT_LEAST_S:
-            await self._save(worker)
-
-    async def _save(self, worker: Worker) -> None:
-        await _ask(worker, "save", b"", _STEP_S)
-        self._unsaved = None
-
-    async def _save_last(self, worker: Worker) -> None:
-        try:
-            await _ask(worker, "save", b"", _STOP_SAVE_S)
-        except TarsdError as error:
-            _log.debug("the vector index was not saved: %s", error)  # it is filled again at the next start
-        self._unsaved = None
-
 
 def _file_name(model: str) -> str:
     return f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.vectors"
-
-
-async def _ask(worker: Worker, method: str, request: object, deadline_s: float) -> list[bytes]:
-    async with aclosing(worker.call(method, request, deadline_s=deadline_s)) as items:
-        return [item async for item in items]
