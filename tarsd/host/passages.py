@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from tarsd.calls import Hit, Memory, Passage, PrepareItem, PrepareRequest
+from tarsd.calls import Hit, Memory, Message, Passage, PrepareItem, PrepareRequest
 from tarsd.errors import StorageError
 from tarsd.memory.recalling import Remembered, recall
 from tarsd.names import RecordId, Route
@@ -52,16 +52,7 @@ async def prepare_alone(records: Records, request: PrepareRequest, *, node: str,
         memories = []
         decision, chosen = router.Decision(Route.INFERENCE_ONLY, ["the records cannot be read"]), []
         degraded = f"{degraded}; {error}"
-    messages = prompt.build_messages(
-        request.question,
-        chosen,
-        memories=memories,
-        summary=_earlier(request),
-        turns=request.turns,
-        language=language,
-        context_tokens=request.context_tokens,
-        max_tokens=request.max_tokens,
-    )
+    messages = _messages(request, chosen, memories, language)
     return PrepareItem(decision.route, messages, chosen, language, decision.reasons, degraded, memories)
 
 
@@ -76,16 +67,7 @@ async def prepare_again(records: Records, request: PrepareRequest, sources: Sequ
         return None
     if [passage.id for passage in chosen] != list(sources):
         return None
-    messages = prompt.build_messages(
-        request.question,
-        chosen,
-        memories=memories,
-        summary=_earlier(request),
-        turns=request.turns,
-        language=language,
-        context_tokens=request.context_tokens,
-        max_tokens=request.max_tokens,
-    )
+    messages = _messages(request, chosen, memories, language)
     return PrepareItem(decision.route, messages, chosen, language, decision.reasons, memories=memories)
 
 
@@ -96,6 +78,21 @@ async def _remembered(records: Records, request: PrepareRequest, language: str) 
     query = planner.with_what_came_before(request.question, request.turns)
     found = await recall(records, request.who, request.project, query, language, now=time.time())
     return [*found.profile, *found.relevant]
+
+
+def _messages(
+    request: PrepareRequest, chosen: Sequence[Passage], memories: Sequence[Memory], language: str
+) -> list[Message]:
+    return prompt.build_messages(
+        request.question,
+        chosen,
+        memories=memories,
+        summary=_earlier(request),
+        turns=request.turns,
+        language=language,
+        context_tokens=request.context_tokens,
+        max_tokens=request.max_tokens,
+    )
 
 
 def _earlier(request: PrepareRequest) -> str:
