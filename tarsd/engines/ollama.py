@@ -11,7 +11,6 @@ import importlib
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -19,23 +18,21 @@ import msgspec
 from tarsd import calls, config
 from tarsd.engines import remote
 from tarsd.engines.base import EngineInfo
-from tarsd.engines.remote import Piece
+from tarsd.engines.remote import Piece, RemoteEngine
 from tarsd.engines.toolcalls import described, is_forced
 from tarsd.errors import CannotServe, EngineUnavailable, InvalidInput, Overloaded, TarsdError
 
 _DEFAULT_URL = "http://127.0.0.1:11434"
 
 
-class OllamaEngine:
+class OllamaEngine(RemoteEngine):
     """Chat by Ollama; an empty `model` is the first that the server has, an empty `url` this machine."""
 
     def __init__(self, settings: config.Engine, *, name: str) -> None:
-        self.name = name
-        self.settings = settings
+        super().__init__(settings, name=name)
         self._url = settings.url or _DEFAULT_URL
         self._client: Any = None
         self._library: Any = None
-        self._info: EngineInfo | None = None
 
     async def start(self) -> None:
         """Reach the server and look at the model; raises `EngineUnavailable` with the reason."""
@@ -59,19 +56,6 @@ class OllamaEngine:
         client, self._client, self._info = self._client, None, None
         if client is not None:
             await client.close()
-
-    def info(self) -> EngineInfo | None:
-        """Return the model in use; None while the server was not reached."""
-        return self._info
-
-    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
-        """Yield the answer; see `ChatEngine.generate`. Closing the generator closes the request: Ollama stops then."""
-        if self._info is None:
-            raise EngineUnavailable(f"{self.name} was not reached")
-        pieces = self._pieces(request, self._info)
-        async with aclosing(remote.answer(pieces, request, self._info, deadline_s)) as items:
-            async for item in items:
-                yield item
 
     async def _pieces(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncGenerator[Piece, None]:
         parts: AsyncIterator[Any] | None = None

@@ -30,7 +30,7 @@ import msgspec
 from tarsd import calls, config
 from tarsd.engines import remote
 from tarsd.engines.base import EngineInfo
-from tarsd.engines.remote import Piece
+from tarsd.engines.remote import Piece, RemoteEngine
 from tarsd.engines.sse import EventReader
 from tarsd.engines.toolcalls import described
 from tarsd.errors import (
@@ -94,7 +94,7 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-class OpenAIEngine:
+class OpenAIEngine(RemoteEngine):
     """Chat by an OpenAI-compatible server at `url` (with its /v1); an empty `model` is the first that it lists."""
 
     def __init__(self, settings: config.Engine, *, name: str) -> None:
@@ -102,11 +102,9 @@ class OpenAIEngine:
             raise ConfigError(
                 'cognitive.engines: an engine of kind "openai" needs `url`, such as "http://host:8000/v1"'
             )
-        self.name = name
-        self.settings = settings
+        super().__init__(settings, name=name)
         self._url = settings.url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
-        self._info: EngineInfo | None = None
         self._takes_sampling = True
 
     async def start(self) -> None:
@@ -136,19 +134,6 @@ class OpenAIEngine:
         session, self._session, self._info = self._session, None, None
         if session is not None:
             await session.close()
-
-    def info(self) -> EngineInfo | None:
-        """Return the model in use; None while the server was not reached."""
-        return self._info
-
-    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
-        """Yield the answer; see `ChatEngine.generate`. Closing the generator closes the connection to the server."""
-        if self._info is None:
-            raise EngineUnavailable(f"{self.name} was not reached")
-        pieces = self._pieces(request, self._info)
-        async with aclosing(remote.answer(pieces, request, self._info, deadline_s)) as items:
-            async for item in items:
-                yield item
 
     async def _pieces(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncGenerator[Piece, None]:
         try:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tarsd import calls
+from tarsd import calls, config
 from tarsd.engines.base import EngineInfo
 from tarsd.engines.text import RepetitionFilter
 from tarsd.engines.toolcalls import as_dicts
@@ -34,6 +34,31 @@ class Piece(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     tool_calls: list[calls.ToolCall] = []
+
+
+class RemoteEngine:
+    """What is alike in all of them; a subclass reaches its server at `start` and says how the pieces come."""
+
+    def __init__(self, settings: config.Engine, *, name: str) -> None:
+        self.name = name
+        self.settings = settings
+        self._info: EngineInfo | None = None
+
+    def info(self) -> EngineInfo | None:
+        """Return the model in use; None while the server was not reached."""
+        return self._info
+
+    async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
+        """Yield the answer; see `ChatEngine.generate`. Closing the generator closes the request: the server stops."""
+        if self._info is None:
+            raise EngineUnavailable(f"{self.name} was not reached")
+        pieces = self._pieces(request, self._info)
+        async with aclosing(answer(pieces, request, self._info, deadline_s)) as items:
+            async for item in items:
+                yield item
+
+    def _pieces(self, request: calls.ChatRequest, info: EngineInfo) -> AsyncGenerator[Piece, None]:
+        raise NotImplementedError
 
 
 def messages_for(request: calls.ChatRequest) -> list[dict[str, Any]]:
