@@ -5,7 +5,8 @@ Rules
 2. A core node that was off while authorities were replaced fetches the new ones before anything else, from one that has
    them, and says again whom it had revoked by the old ones. Before that it hands out nothing.
 3. Keys of authorities go to core nodes only, and are taken by core nodes only.
-4. Revoking and replacing authorities are core nodes' (`roles.revoking`, `roles.rotation`).
+4. Revoking and replacing authorities are core nodes' (`roles.revoking`, `roles.rotation`); how the others are told and
+   asked is `roles.trust_telling`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -27,7 +28,6 @@ from tarsd.calls import (
     TrustRequest,
 )
 from tarsd.errors import NotAllowed, TarsdError, Unavailable
-from tarsd.gossip.member import Member, State
 from tarsd.identity import issuers, reissue, renew, request_renewal, take_renewal
 from tarsd.identity.folder import Signed
 from tarsd.identity.identity import read_file
@@ -36,12 +36,12 @@ from tarsd.identity.rotation import has_root, read_state
 from tarsd.names import Capability, NodeId, Zone
 from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.revoking import NOT_YET, RevokeReport, Revoking, refuse_where_no_authority, sign
-from tarsd.roles.rotation import Answers, Certified, Rotation, RotationReport, report_of
+from tarsd.roles.rotation import Rotation, RotationReport, report_of
+from tarsd.roles.trust_telling import TrustTelling
 from tarsd.rpc import CallContext, Handler
 
 log = logging.getLogger(__name__)
 
-TELL_S = 3.0
 LOOK_AT_NOTICES_S = 1.0
 WARN_EVERY_S = 12 * 3600.0
 
@@ -75,7 +75,8 @@ class Trust(Role):
         self._minimum = self._identity.notices.minimum
         self._renewing = asyncio.Lock()
         self._changing = asyncio.Lock()
-        self._revoking = Revoking(self._identity, services.members, self.tell, self._fetch_authorities, now)
+        self._telling = TrustTelling(services, certified)
+        self._revoking = Revoking(self._identity, services.members, self._telling.tell, self._fetch_authorities, now)
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -281,46 +282,12 @@ class Trust(Role):
         refuse_where_no_authority(self._identity)
         async with self._changing:
             members = self._services.members
-            return await Rotation(self._identity, members, self.tell, self._renewed, self._certified).run()
+            telling = self._telling
+            return await Rotation(self._identity, members, telling.tell, self._renewed, telling.certified).run()
 
     async def rotation(self) -> RotationReport:
         """Return how far a replacement of authorities is that began here, and which core nodes would take part."""
         refuse_where_no_authority(self._identity)
         state = await asyncio.to_thread(read_state, self._identity.folder)
-        certified, root_at = await self._certified(), await self._where_root_is()
+        certified, root_at = await self._telling.certified(), await self._telling.where_root_is()
         return report_of(self._identity, state, self._services.members(), certified, root_at)
-
-    async def _certified(self) -> Certified:
-        """Return everybody whose certificate this node or another core node ever saw, and who is not revoked."""
-        identity = self._identity
-        core = [m for m in self._services.members() if m.zone is Zone.CORE]
-        told = await self.tell(TrustRequest(who=True), core)
-        found = {(identity.node_id, identity.zone), *self._certified_here().items()}
-        for _, item in told:
-            found.update(item.certified.items() if item is not None else ())
-        return frozenset((node, zone) for node, zone in found if node not in identity.notices)
-
-    async def _where_root_is(self) -> str:
-        if has_root(self._identity.folder):
-            return self._identity.name
-        told = await self.tell(TrustRequest())
-        return next((m.name for m, item in told if item is not None and item.has_root), "")
-
-    async def tell(self, request: TrustRequest, to: Sequence[Member] | None = None) -> Answers:
-        """Say something to all present members (or to those given) at once; None for those that did not answer."""
-        present = (State.ALIVE, State.SUSPECT)
-        members = [m for m in self._services.members() if m.state in present and not m.is_self and m.zone is not None]
-        chosen = [m for m in members if to is None or m.node in {other.node for other in to}]
-        answers = await asyncio.gather(*(self._tell_one(member, request) for member in chosen))
-        return list(zip(chosen, answers, strict=True))
-
-    async def _tell_one(self, member: Member, request: TrustRequest) -> TrustItem | None:
-        if member.node in self._identity.notices:
-            return None
-        try:
-            return await self._dispatch.one(
-                calls.TRUST, request, only=member.node, zone=member.zone or Zone.CORE, deadline_s=TELL_S
-            )
-        except TarsdError as error:
-            log.warning("%s did not acknowledge: %s", member.name, error)
-            return None
