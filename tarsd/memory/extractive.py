@@ -40,7 +40,7 @@ def summarize(text: str, max_words: int) -> str:
     lengths = [len(sentence.split()) for sentence in found]
     if sum(lengths) <= max_words:
         return " ".join(found)
-    facts = [facts_of(sentence) for sentence in found]
+    facts = [marks_of(sentence) for sentence in found]
     chosen = _cover(facts, lengths, max_words)
     room = max_words - sum(lengths[number] for number in chosen)
     for number, length in enumerate(lengths):
@@ -87,8 +87,11 @@ def sentences(text: str) -> list[str]:
     return pieces
 
 
-def facts_of(sentence: str) -> frozenset[str]:
-    """Return the names, numbers and words of time in a sentence, lower case.
+def marks_of(sentence: str) -> frozenset[str]:
+    """Return the marks of facts in a sentence: the words of names, the numbers, the words of time; lower case.
+
+    They are words as they stand there, no facts: what a fact is, and which say the same, is `memory.facts`'s to say.
+    That takes twenty times as long, too long for every sentence of what is remembered, and takes units along.
 
     The first word's capital says nothing, so it counts only when it is no little word; many are verbs, which does
     little harm: it is the same for all sentences.

@@ -22,7 +22,7 @@ from tarsd.errors import InvalidInput
 from tarsd.memory.bodies import MemoryBody, Source, memory_key
 from tarsd.memory.contradictions import contradicts
 from tarsd.memory.dates import dates_in
-from tarsd.memory.extractive import facts_of, sentences
+from tarsd.memory.extractive import marks_of, sentences
 
 MAX_TEXT_CHARACTERS = 4000
 MAX_TAGS = 32
@@ -142,5 +142,5 @@ def _place(body: MemoryBody) -> tuple[str, str, str]:
 
 def keywords_of(text: str) -> list[str]:
     """Return the names, numbers and words of time in a text."""
-    found = dict.fromkeys(fact for sentence in sentences(text) for fact in sorted(facts_of(sentence)))
+    found = dict.fromkeys(fact for sentence in sentences(text) for fact in sorted(marks_of(sentence)))
     return list(found)[:MAX_KEYWORDS]

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tarsd.memory.extractive import facts_of, sentences
+from tarsd.memory.extractive import marks_of, sentences
 from tarsd.memory.stemming import stem_words, words
 from tarsd.memory.stopwords import LITTLE_WORDS
 
@@ -87,7 +87,7 @@ class _Said(NamedTuple):
 
 
 def _said(sentence: str) -> _Said:
-    marks = _stems(" ".join(sorted(facts_of(sentence))))
+    marks = _stems(" ".join(sorted(marks_of(sentence))))
     numbers = frozenset(mark for mark in marks if mark[0].isdigit())
     return _Said(_stems(sentence), marks - numbers, numbers)
 

@@ -77,8 +77,8 @@ def whole(synthesis: Synthesis, written: str) -> str:
     text = text_of(synthesis)
     if not written.strip():
         return extractive.summarize(text, SUMMARY_WORDS)
-    have = extractive.facts_of(written)
-    lost = [sentence for sentence in extractive.sentences(text) if extractive.facts_of(sentence) - have]
+    have = extractive.marks_of(written)
+    lost = [sentence for sentence in extractive.sentences(text) if extractive.marks_of(sentence) - have]
     added = extractive.summarize("\n".join(dict.fromkeys(lost)), ADDED_WORDS)
     return f"{written.strip()}\n{added}".strip()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsd.memory.extractive import facts_of, sentences, summarize
+from tarsd.memory.extractive import marks_of, sentences, summarize
 
 SPANISH = (
     "Bueno, pues estuvimos hablando un rato de varias cosas sin mucha importancia. "
@@ -52,8 +52,8 @@ def test_abbreviations_end_no_sentence() -> None:
 
 
 def test_the_capital_of_a_little_first_word_is_no_name() -> None:
-    assert facts_of("The boiler is old.") == frozenset()
-    assert facts_of("El Vaillant es viejo.") == {"vaillant"}
+    assert marks_of("The boiler is old.") == frozenset()
+    assert marks_of("El Vaillant es viejo.") == {"vaillant"}
 
 
 def test_one_sentence_that_is_too_long_is_cut() -> None:
