@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 from collections.abc import Callable, Generator
@@ -28,8 +29,11 @@ def lan() -> Generator[Lan, None, None]:
         for one, other in ((1, 2), (2, 1)):  # addresses are found out, and the bridge learns the ports
             with bound(made, one) as listener, bound(made, other, 0) as sender:
                 sender.sendto(b"hello", (f"10.77.0.{one}", PORT))
-                listener.settimeout(5)
+                listener.settimeout(30)
                 assert listener.recv(10) == b"hello"
+        for one, other in ((1, 2), (2, 1)):  # and are not forgotten: who is asked for one again may not hear it
+            known = ["neigh", "change", f"10.77.0.{other}", "dev", "eth0", "nud", "permanent"]
+            subprocess.run(["ip", "-n", made.namespace(one), *known], check=True)
         yield made
 
 
@@ -53,12 +57,10 @@ async def heard(
             await loop.sock_sendto(mouth, number.to_bytes(2), (f"10.77.0.{listener}", PORT))
             if number % 20 == 0:
                 await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(SETTLED_S):
-                while not (settled and settled(found)):
+        with contextlib.suppress(TimeoutError):
+            while not (settled and settled(found)):
+                async with asyncio.timeout(SETTLED_S):
                     found.append(int.from_bytes(await loop.sock_recv(ear, 10)))
-        except TimeoutError:
-            pass
     return found
 
 
