@@ -24,7 +24,7 @@ from bench.cluster import Client, Cluster, Daemon, Plan, logs_in_notes
 
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_COMMAND_S = 10.0
+_COMMAND_S = 30.0
 _TABLE = "faults"
 _ENDED_S = 5.0
 _MADE = itertools.count(1)

@@ -13,7 +13,8 @@ Rules
 7. While a call waits in a queue, a node that is free and would have answered it sooner is asked at once, who was asked
    first before the others, and not from the budget: a place in a queue costs nobody anything, so nothing is
    multiplied. The place is kept until the other one begins.
-8. When nobody is left: `Overloaded` with the shortest time to come again where anybody was, else the last error.
+8. Who was asked too and was not needed has not failed: it is not among `tried`, and may go on with a lost answer.
+9. When nobody is left: `Overloaded` with the shortest time to come again where anybody was, else the last error.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _OvertakenError(Exception):
 
 
 class Call(Generic[ItemT]):
-    """An async iterator of the items. `member` is who serves it, from the first item on; `tried` who was asked."""
+    """An async iterator of the items. `member` serves it, from the first item on; `tried` are it and who failed."""
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class Call(Generic[ItemT]):
                     return
                 except _OvertakenError:
                     self._dispatch.overtaken(self.member, self._spec.name, self.asked_at)
+                    self._was_not_needed(self.member)
                 except Unavailable as error:
                     if self._has_begun:
                         raise
@@ -156,7 +158,7 @@ class Call(Generic[ItemT]):
         return attempt.items()
 
     def _next_attempt(self) -> Attempt[ItemT]:
-        """Return an attempt at the best candidate left; raises what the call ends with (rules 6 and 8)."""
+        """Return an attempt at the best candidate left; raises what the call ends with (rules 6 and 9)."""
         found = self._candidates()
         if not found:
             raise _worst_told(self._failed) or Unavailable(f"no node offers {self._spec.name} right now")
@@ -277,7 +279,13 @@ class Call(Generic[ItemT]):
     async def _drop_rival(self) -> None:
         rival, self._rival = self._rival, None
         if rival is not None:
+            if rival.error is None:
+                self._was_not_needed(rival.member)
             await rival.close()
+
+    def _was_not_needed(self, member: Member | None) -> None:
+        if member is not None:
+            self.tried -= {member.node}
 
     # --- what the call ends with --------------------------------------------------------------------------------
 
@@ -294,7 +302,7 @@ class Call(Generic[ItemT]):
 
 
 def _worst_told(failed: list[Unavailable]) -> Unavailable | None:
-    """Return what tells a caller most: when to come again, else the last failure (rule 8)."""
+    """Return what tells a caller most: when to come again, else the last failure (rule 9)."""
     full = [error for error in failed if isinstance(error, Overloaded)]
     return min(full, key=lambda error: error.retry_after_s) if full else failed[-1] if failed else None
 

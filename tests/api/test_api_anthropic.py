@@ -319,7 +319,7 @@ async def test_a_client_that_leaves_cancels_the_answer(serve, connect):
         async for text in stream.text_stream:
             assert text == "a"
             break
-    await asyncio.wait_for(host.left.wait(), 5)
+    await asyncio.wait_for(host.left.wait(), 30)
 
 
 # --- the assistant ----------------------------------------------------------------------------------------------------

@@ -364,7 +364,7 @@ async def test_a_client_that_leaves_cancels_the_answer(serve, connect):
         if chunk.message.content == "a":
             break
     await stream.aclose()
-    await asyncio.wait_for(host.left.wait(), 5)
+    await asyncio.wait_for(host.left.wait(), 30)
 
 
 # --- the assistant ----------------------------------------------------------------------------------------------------

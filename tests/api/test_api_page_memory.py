@@ -154,9 +154,11 @@ async def test_projects_are_begun_and_finished_and_the_diary_undone(served, brow
     await page.click("[data-tab=projects]")
     await page.locator("#memory-list input").fill("Garden")
     await page.keyboard.press("Enter")
+    await expect(page.locator("#memory-list input")).to_have_value("")  # the list is a new one, nothing moves any more
     await expect(page.locator("#memory-list .memory")).to_contain_text("New kitchen")
     assert any(request.name == "Garden" for called, request, _ in served.dispatch.calls if called == "save_project")
-    await page.get_by_role("button", name="Finish").click()
+    async with page.expect_response("**/api/projects"):  # which shows them anew, after the end
+        await page.get_by_role("button", name="Finish").click()
     await page.click("[data-tab=diary]")
     await page.get_by_role("button", name="Undo").click()
     await expect(page.locator("#memory-told")).to_contain_text("1 records are back")
@@ -168,7 +170,8 @@ async def test_learning_by_itself_is_switched_off(served, browse):  # noqa: F811
     page = await opened(await browse(served.url))
     await expect(page.locator("#memory-automatic")).to_be_checked()
     served.dispatch.replies["settings"] = [calls.SettingsItem("", automatic=False)]
-    await page.locator("#memory-automatic").click()
+    async with page.expect_response("**/api/memory/settings"):
+        await page.locator("#memory-automatic").click()
     await expect(page.locator("#memory-automatic")).not_to_be_checked()
     assert last(served, "save_settings").automatic is False
 

@@ -144,7 +144,7 @@ async def test_the_session_tells_the_peers_and_says_when_they_change(serve, clie
         members.append(member("pc3", api=("http://127.0.0.1:3",)))
         for callback in subscribed:
             callback(members[-1])
-        told = json.loads(await asyncio.wait_for(socket.receive_str(), 5))
+        told = json.loads(await asyncio.wait_for(socket.receive_str(), 30))
         assert told == {"type": "peers", "peers": ["http://127.0.0.1:3"]}
     await served.server.stop(0.0)
     assert subscribed == []

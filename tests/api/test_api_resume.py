@@ -62,7 +62,7 @@ async def test_the_turns_that_a_client_brings_replace_those_kept_here(serve, cli
     async with client.ws_connect(served.url + "/ws") as socket:
         await socket.send_json({"type": "ask", "text": "q", "conversation": "talk"})
         await receive_until(socket, "token")
-    await asyncio.wait_for(served.host.left.wait(), 5)
+    await asyncio.wait_for(served.host.left.wait(), 30)
     served.host.hang_after = None
     async with client.ws_connect(served.url + "/ws") as socket:
         await socket.send_json(RESUME)

@@ -37,13 +37,13 @@ class Running:
 
     async def read_until(self, text: str) -> str:
         assert self.process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return (await self.process.stdout.readuntil(text.encode())).decode()
 
     async def ended(self) -> Ended:
         assert self.process.stdin
         self.process.stdin.close()  # Python 3.11's communicate leaves it open
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await self.process.communicate()
         return Ended(self.process.returncode or 0, out.decode(), err.decode())
 

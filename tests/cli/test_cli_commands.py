@@ -128,7 +128,7 @@ async def test_ctrl_c_in_a_chat_stops_the_answer_and_not_the_chat(serve, start):
     running.write("one\n")
     await running.read_until("half")
     running.interrupt()
-    await asyncio.wait_for(host.left.wait(), 10)
+    await asyncio.wait_for(host.left.wait(), 60)
     host.hang_after, host.script = None, answer("whole")
     running.write("two\n")
     ended = await running.ended()

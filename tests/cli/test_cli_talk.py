@@ -65,10 +65,10 @@ class Listener:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def shown(self, text: str) -> None:
-        await until(lambda: self.text == text, 5, f"{text!r} is shown, not {self.text!r}")
+        await until(lambda: self.text == text, 60, f"{text!r} is shown, not {self.text!r}")
 
     async def end(self) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.task
         return self.events[-1]
 
@@ -92,7 +92,7 @@ async def test_before_any_text_the_question_is_asked_again_by_its_name(pair, tal
     near, far = ScriptedHost(hang_after=1), ScriptedHost()
     await pair.start(near, far)
     listener = Listener(await talk_to(pair.near.url), "q")
-    await until(lambda: near.asked, 5, "the near one is asked")
+    await until(lambda: near.asked, 60, "the near one is asked")
     await pair.near.server.stop(0.0)
     await listener.end()
     assert far.asked[0].answer == near.asked[0].answer != ""
@@ -106,7 +106,7 @@ async def test_a_node_without_a_word_is_lost_although_its_connection_stays(pair,
     listener = Listener(await talk_to(pair.near.url), "q")
     await listener.end()
     assert listener.text == "half and half"
-    await asyncio.wait_for(pair.near.host.left.wait(), 5)
+    await asyncio.wait_for(pair.near.host.left.wait(), 60)
 
 
 async def test_a_node_that_beats_is_waited_for(pair, talk_to, monkeypatch):
@@ -202,7 +202,7 @@ async def test_a_node_that_is_just_coming_up_is_tried_again(pair, talk_to):
     listener = Listener(await talk_to(pair.near.url), "q")
     await listener.shown("half ")
     await pair.near.server.stop(0.0)
-    await until(lambda: len(far.asked) > 1, 5, "it is asked again")
+    await until(lambda: len(far.asked) > 1, 60, "it is asked again")
     far.script = answer("and half")
     await listener.end()
     assert listener.text == "half and half"
@@ -283,7 +283,7 @@ async def test_a_stop_while_the_next_node_is_joined_asks_it_nothing(pair, talk_t
         listener = Listener(talk, "q")
         await listener.shown("half")
         await pair.near.server.stop(0.0)
-        await asyncio.wait_for(joining.wait(), 5)
+        await asyncio.wait_for(joining.wait(), 60)
         await talk.stop()
         go_on.set()
         assert isinstance(await listener.end(), StoppedEvent)

@@ -142,7 +142,7 @@ class Terminal:
 
     async def until(self, wanted: str) -> str:
         """Wait until it was written, and forget what came up to it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while wanted.encode() not in self._seen:
                 self._news.clear()
                 await self._news.wait()

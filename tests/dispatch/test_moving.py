@@ -48,7 +48,7 @@ def told(items: list[ChatItem]) -> str:
 async def test_a_call_that_is_told_its_place_goes_to_a_node_that_is_free_and_costs_no_budget() -> None:
     first = Stuck(ChatItem(queue_position=2))
     dispatch, client = build({"a": first, "b": text("yes")}, {})
-    got = await asyncio.wait_for(all_of(dispatch.call(calls.CHAT, CHAT, conversation=TALK)), 2)
+    got = await asyncio.wait_for(all_of(dispatch.call(calls.CHAT, CHAT, conversation=TALK)), 30)
     assert (told(got), asked(client)) == ("yes", "ab")
     assert first.closed.is_set()  # it gave its place up
     assert not dispatch.waiting
@@ -135,7 +135,7 @@ async def test_a_place_that_gets_free_is_taken_by_one_call_the_one_that_was_aske
     assert slot.asked.empty()
     _now_free(dispatch)
     for n in ("1", "2", "3"):
-        assert await asyncio.wait_for(slot.asked.get(), 2) == n
+        assert await asyncio.wait_for(slot.asked.get(), 30) == n
         slot.go_on.release()
     assert [told(await one) for one in asking] == ["to 1", "to 2", "to 3"]
     assert slot.most_at_once == 1
@@ -155,7 +155,7 @@ async def test_as_many_calls_go_as_there_are_free_places_before_the_first_of_the
     await soon(queue.all_wait)
     _now_free(dispatch, slots=2)
     for _ in range(2):
-        await asyncio.wait_for(moved.get(), 2)
+        await asyncio.wait_for(moved.get(), 30)
     await asyncio.sleep(3 * LOOK_AFTER_S)
     assert moved.empty()
     for one in asking:

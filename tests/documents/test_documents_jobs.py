@@ -91,11 +91,11 @@ class House:
         return (await self.all_of(job))[-1]
 
     async def all_of(self, job: str) -> list[IngestItem]:
-        async with asyncio.timeout(10), aclosing(self.jobs.follow(job)) as items:
+        async with asyncio.timeout(30), aclosing(self.jobs.follow(job)) as items:
             return [item async for item in items]
 
     async def until(self, job: str, true: Callable[[IngestItem], bool]) -> IngestItem:
-        async with asyncio.timeout(10), aclosing(self.jobs.follow(job)) as items:
+        async with asyncio.timeout(30), aclosing(self.jobs.follow(job)) as items:
             async for item in items:
                 if true(item):
                     return item

@@ -176,7 +176,7 @@ async def test_a_page_that_hangs_is_cut_and_the_rest_is_read(worker_classes: str
         (3, ""),
         (4, ""),
     ]
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # it would hang for ten minutes
 
 
 async def test_a_page_that_kills_the_worker_is_recorded_and_the_rest_is_read(worker_classes: str) -> None:

@@ -286,7 +286,7 @@ async def test_background_work_steps_back_in_mid_answer_and_goes_on_from_its_own
     assert chain.load()[:2] == (0, 0)
 
     assert text(await ask(chain)) == "person"
-    assert text(await asyncio.wait_for(background, 2)) == "one two"
+    assert text(await asyncio.wait_for(background, 30)) == "one two"
     assert [(asked.background, asked.partial) for asked in script.asked] == [(True, ""), (False, ""), (True, "one ")]
     assert script.closed == 3
 

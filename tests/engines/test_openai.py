@@ -82,7 +82,7 @@ async def test_a_real_server_answers_and_is_stopped_by_closing(real: str) -> Non
     assert items[-1].usage.completion_tokens == pytest.approx(12, abs=1)
     async with aclosing(engine.generate(question("Tell a very long story.", max_tokens=1500), 60)) as story:
         await anext(story)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert text_of(await answer(engine, question(max_tokens=4)))
     await engine.stop()
 

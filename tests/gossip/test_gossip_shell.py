@@ -1,4 +1,7 @@
-"""Two and three real `Gossip`s in one process: real sockets, real files, real multicast on loopback."""
+"""Two and three real `Gossip`s in one process: real sockets, real files, real multicast on loopback.
+
+How soon things are noticed is asserted where time is virtual (`test_gossip_membership`): here it is the machine's, too.
+"""
 
 from __future__ import annotations
 
@@ -97,13 +100,13 @@ class Node:
         await asyncio.gather(running, return_exceptions=True)
         self.gossip._running = None
 
-    async def sees(self, other: Node, state: State, within_s: float = 10.0) -> float:
+    async def sees(self, other: Node, state: State, within_s: float = 30.0) -> float:
         """Wait until this node believes `other` to be in `state`; returns how long it took."""
         begin = time.monotonic()
         await self.until(lambda member: member.node == other.who.node_id and member.state is state, within_s)
         return time.monotonic() - begin
 
-    async def until(self, condition: Callable[[Member], bool], within_s: float = 10.0) -> Member:
+    async def until(self, condition: Callable[[Member], bool], within_s: float = 30.0) -> Member:
         found: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
 
         def look(member: Member) -> None:
@@ -136,13 +139,13 @@ def wire() -> Wire:
     return Wire()
 
 
-async def test_two_nodes_find_each_other_by_multicast_within_two_seconds(wire: Wire, tmp_path: Path) -> None:
+async def test_two_nodes_find_each_other_by_multicast(wire: Wire, tmp_path: Path) -> None:
     pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
     pc1.gossip.advertise({CHAT: {"model": "small", "context_tokens": 8192}}, ["cognitive"], "1.0")
     async with running(pc1, pc2):
-        took_s = await pc2.sees(pc1, State.ALIVE) + await pc1.sees(pc2, State.ALIVE)
+        await pc2.sees(pc1, State.ALIVE)
+        await pc1.sees(pc2, State.ALIVE)
         member = pc2.gossip.member(pc1.who.node_id)
-    assert took_s < 2.0
     assert member.zone is Zone.CORE
     assert member.capabilities[CHAT] == {"model": "small", "context_tokens": 8192}
     assert (member.roles, member.version) == (("cognitive",), "1.0")
@@ -163,7 +166,7 @@ async def test_a_seed_serves_where_multicast_does_not(wire: Wire, tmp_path: Path
     async with running(pc1):
         pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=(f"localhost:{pc1.gossip.port}",))
         async with running(pc2):
-            assert await pc2.sees(pc1, State.ALIVE) < 1.0
+            await pc2.sees(pc1, State.ALIVE)
 
 
 async def test_load_and_changed_capabilities_reach_the_other_node(wire: Wire, tmp_path: Path) -> None:
@@ -172,45 +175,40 @@ async def test_load_and_changed_capabilities_reach_the_other_node(wire: Wire, tm
         await pc2.sees(pc1, State.ALIVE)
         await pc1.sees(pc2, State.ALIVE)
         pc1.gossip.set_load(Load(queued=3, running=1, tokens_per_s=40.5))
-        begin = time.monotonic()
         pc1.gossip.advertise({CHAT: {"model": "other"}}, [], "2")
-        member = await pc2.until(lambda member: member.capabilities.get(CHAT) == {"model": "other"}, 2.0)
-        assert time.monotonic() - begin < 0.3
+        member = await pc2.until(lambda member: member.capabilities.get(CHAT) == {"model": "other"})
         while member.load is None or member.load.queued != 3:
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(30):
                 await asyncio.sleep(0.02)
             member = pc2.gossip.member(pc1.who.node_id)
         assert member.load.tokens_per_s == 40.5
-        assert time.monotonic() - begin < 1.5
 
 
-async def test_a_killed_node_is_suspect_in_300_ms_and_dead_after_the_floor(wire: Wire, tmp_path: Path) -> None:
+async def test_a_killed_node_is_suspect_once_refused_and_dead_after_the_floor(wire: Wire, tmp_path: Path) -> None:
     pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
     async with running(pc1, pc2):
         await pc1.sees(pc2, State.ALIVE)
         await pc2.sees(pc1, State.ALIVE)
         killing = asyncio.create_task(pc2.kill())
         # The next ping is up to T' away; it is what the kernel refuses.
-        assert await pc1.sees(pc2, State.SUSPECT) < 0.8
+        await pc1.sees(pc2, State.SUSPECT)
         assert pc1.gossip.member(pc2.who.node_id).reason == "nobody listens at its port"
-        assert 1.9 < await pc1.sees(pc2, State.DEAD) < 2.5
+        assert await pc1.sees(pc2, State.DEAD) > 1.0  # 2 s after it was suspected, which we may have seen late
         await killing
 
 
-async def test_a_goodbye_is_heard_at_once(wire: Wire, tmp_path: Path) -> None:
+async def test_a_goodbye_is_heard(wire: Wire, tmp_path: Path) -> None:
     pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
     async with running(pc1, pc2):
         await pc1.sees(pc2, State.ALIVE)
         await pc2.sees(pc1, State.ALIVE)
-        begin = time.monotonic()
         leaving = asyncio.create_task(pc2.stop())
         await pc1.sees(pc2, State.LEFT)
-        assert time.monotonic() - begin < 0.2
         await leaving
         assert pc1.gossip.member(pc2.who.node_id).reason == "it said goodbye (stop)"
 
 
-async def test_a_restarted_node_is_back_within_a_second_with_a_higher_generation(wire: Wire, tmp_path: Path) -> None:
+async def test_a_restarted_node_is_back_with_a_higher_generation(wire: Wire, tmp_path: Path) -> None:
     pc1, pc2 = Node(wire, Who("pc1"), tmp_path, mdns=False), Node(wire, Who("pc2"), tmp_path, mdns=False)
     async with running(pc1):
         pc2 = Node(wire, Who("pc2"), tmp_path, mdns=False, seeds=(f"127.0.0.1:{pc1.gossip.port}",))
@@ -222,8 +220,8 @@ async def test_a_restarted_node_is_back_within_a_second_with_a_higher_generation
         await pc1.sees(pc2, State.DEAD)
         again = Node(wire, Who("pc2"), tmp_path, mdns=False)  # no seed, no multicast: the table knows
         async with running(again):
-            assert await pc1.sees(again, State.ALIVE) < 1.0
-            assert await again.sees(pc1, State.ALIVE) < 1.0
+            await pc1.sees(again, State.ALIVE)
+            await again.sees(pc1, State.ALIVE)
             assert pc1.gossip.member(again.who.node_id).generation == 2
 
 
@@ -236,7 +234,7 @@ async def test_three_nodes_meet_through_one_seed(wire: Wire, tmp_path: Path) -> 
         async with running(pc2, pc3):
             for a in (pc1, pc2, pc3):
                 for b in (pc1, pc2, pc3):
-                    await a.sees(b, State.ALIVE, 3.0)
+                    await a.sees(b, State.ALIVE)
 
 
 class Stranger:
@@ -285,7 +283,7 @@ def refused(node: Node) -> int:
 
 
 async def until_refused(node: Node, count: int) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30):
         while refused(node) < count:  # noqa: ASYNC110 - a counter, without an event
             await asyncio.sleep(0.01)
 
@@ -302,7 +300,7 @@ async def test_what_is_not_authenticated_gets_no_byte_back(
         ears.watch(pc1, pc2)
         await pc1.sees(pc2, State.ALIVE)
         await pc2.sees(pc1, State.ALIVE)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             while len(ears.seen) < 10:  # noqa: ASYNC110 - a list, without an event
                 await asyncio.sleep(0.01)
         named = bytes([1, 0]) + bytes.fromhex(pc2.who.node_id)[:8]
@@ -353,7 +351,7 @@ async def test_what_travels_shows_no_name_and_no_capability(wire: Wire, tmp_path
         pc1.gossip.advertise({CHAT: {"model": secret}}, ["cognitive"], "1.0-secret")
         await pc2.until(lambda member: CHAT in member.capabilities)
         pc2.gossip.announce_busy(0.1)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30):
             while len(ears.seen) < 30:  # noqa: ASYNC110 - a list, without an event
                 await asyncio.sleep(0.01)
     sent = [data for data in ears.seen if data]
@@ -372,7 +370,7 @@ async def test_keys_are_renewed_while_everything_goes_on(wire: Wire, tmp_path: P
     async with running(pc1, pc2):
         await pc1.sees(pc2, State.ALIVE)
         await pc2.sees(pc1, State.ALIVE)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             while None in (pair.shown for node in (pc1, pc2) for pair in pairs(node)):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
         refused_before = pc1.gossip.refused_datagrams, pc2.gossip.refused_datagrams
@@ -380,7 +378,7 @@ async def test_keys_are_renewed_while_everything_goes_on(wire: Wire, tmp_path: P
             node.gossip.subscribe(lambda member: changes.append(member.state))
         pc1.gossip.rotate_keys()
         pc2.gossip.rotate_keys()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             while {pair.shown for node in (pc1, pc2) for pair in pairs(node)} != {1}:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
         assert set(changes) <= {State.ALIVE}
@@ -392,7 +390,7 @@ async def test_a_key_that_is_old_is_renewed_by_itself(wire: Wire, tmp_path: Path
     async with running(pc1):
         sessions = pc1.gossip._station._sessions
         before, sessions._renew_at = sessions.public_key, 0.0
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             while sessions.epoch == 0:  # noqa: ASYNC110 - a counter, without an event
                 await asyncio.sleep(0.01)
         assert sessions.public_key != before
@@ -442,32 +440,29 @@ async def test_a_taken_port_is_named(wire: Wire, tmp_path: Path) -> None:
 
 
 def test_the_same_works_on_uvloop(tmp_path: Path) -> None:
-    async def journey() -> tuple[float, float]:
+    async def journey() -> None:
         wire = Wire()
         pc1, pc2 = Node(wire, Who("pc1"), tmp_path), Node(wire, Who("pc2"), tmp_path)
         async with running(pc1, pc2):
             await pc1.sees(pc2, State.ALIVE)
             await pc2.sees(pc1, State.ALIVE)
             killing = asyncio.create_task(pc2.kill())
-            suspect_s = await pc1.sees(pc2, State.SUSPECT)
-            dead_s = await pc1.sees(pc2, State.DEAD)
+            await pc1.sees(pc2, State.SUSPECT)
+            await pc1.sees(pc2, State.DEAD)
             await killing
             again = Node(wire, Who("pc2"), tmp_path)
             async with running(again):
-                await pc1.sees(again, State.ALIVE, 3.0)
+                await pc1.sees(again, State.ALIVE)
                 # The socket that saw refusals still reads: the new boot is measured by datagram.
                 await pc1.until(lambda member: member.node == again.who.node_id and member.generation == 2)
                 begin = time.monotonic()
                 while pc1.gossip.member(again.who.node_id).load_age_s > 0.4 or time.monotonic() - begin < 0.6:
                     await asyncio.sleep(0.02)
-                    assert time.monotonic() - begin < 3.0
-        return suspect_s, dead_s
+                    assert time.monotonic() - begin < 30.0
 
     # Not asyncio.Runner: it would unset, unclosed, the loop that the test framework keeps for the thread.
     with closing(uvloop.new_event_loop()) as loop:
-        suspect_s, dead_s = loop.run_until_complete(journey())
-    assert suspect_s < 0.8
-    assert dead_s < 2.5
+        loop.run_until_complete(journey())
 
 
 async def test_a_bug_in_one_tick_is_told_once_and_does_not_end_gossip(
@@ -490,7 +485,7 @@ async def test_a_bug_in_one_tick_is_told_once_and_does_not_end_gossip(
             return healthy(now)
 
         monkeypatch.setattr(station, "tick", tick)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             await repaired.wait()
         assert pc1.gossip.last_tick_s > ticked
         assert not pc1.gossip._running.done()

@@ -116,13 +116,13 @@ async def test_an_engine_that_does_not_come_back_is_waited_for_no_longer_than_sa
 async def test_a_node_that_is_lost_is_not_waited_for() -> None:
     peers = ScriptedPeers({"a": {"chat": writes(2, PeerLost("gone"))}})
     with pytest.raises(PeerLost, match="gone"):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await carry(peers, patience_s=60)
 
 
 async def test_where_nobody_offers_it_there_is_nobody_to_wait_for() -> None:
     with pytest.raises(Unavailable, match="no node offers chat"):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await carry(ScriptedPeers({"a": {}}), patience_s=60)
 
 

@@ -233,7 +233,7 @@ async def test_a_finished_answer_is_remembered_behind_the_readers_back() -> None
 
     host, peers = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": says("900"), "remember": remember}})
     await ask(host, conversation=ConversationId("k"))
-    await asyncio.wait_for(remembered.wait(), 2)
+    await asyncio.wait_for(remembered.wait(), 30)
     request = peers.asked[-1][2]
     assert (request.question, request.answer, request.documents) == ("How much is the rent?", "900", ["lease.pdf"])
     await host.stop()
@@ -271,7 +271,7 @@ async def test_a_reader_who_leaves_ends_the_generation() -> None:
         if isinstance(event, events.TokenEvent):
             break
     await answer.aclose()
-    await asyncio.wait_for(closed.wait(), 2)
+    await asyncio.wait_for(closed.wait(), 30)
 
 
 async def test_an_orchestrator_that_is_broken_costs_its_preparation_not_the_question() -> None:

@@ -95,5 +95,5 @@ async def test_stopping_ends_what_is_still_learned() -> None:
     peers: ScriptedPeers = house.peers
     peers.scripts["p"]["save"] = never
     await ask(house.host, "my son is called Leo")
-    await asyncio.wait_for(house.host.stop(), 5)
+    await asyncio.wait_for(house.host.stop(), 30)
     assert house.host._learning._tasks == set()

@@ -101,7 +101,7 @@ async def test_a_resumed_answer_is_remembered_whole_and_by_its_id() -> None:
 
     host, _ = build({"p": {"prepare": gives(PREPARED)}, "c": {"chat": pieces(WHOLE), "remember": remember}})
     await ask(host, answer=RESUMED, shown=WHOLE[:7], conversation=ConversationId("k"))
-    request = await asyncio.wait_for(remembered, 2)
+    request = await asyncio.wait_for(remembered, 30)
     assert (request.answer, request.of) == (WHOLE, RESUMED)
     await host.stop()
 
@@ -186,9 +186,9 @@ async def test_of_two_readers_of_one_answer_the_newer_one_stays(reads: bool) -> 
     rest = asyncio.ensure_future(_all(older)) if reads else None
     await asyncio.sleep(0)  # the older one waits for its model now, or for its reader
     newer = await ask(host, answer=RESUMED, shown=WHOLE[:5])
-    await asyncio.wait_for(closed.wait(), 2)
+    await asyncio.wait_for(closed.wait(), 30)
     assert WHOLE[:5] + text_of(newer) == WHOLE
-    (ended,) = await asyncio.wait_for(rest or asyncio.ensure_future(_all(older)), 2)
+    (ended,) = await asyncio.wait_for(rest or asyncio.ensure_future(_all(older)), 30)
     assert isinstance(ended, events.ErrorEvent)
     assert ended.name == "Superseded"
     assert len(host._answers) == 0

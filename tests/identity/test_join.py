@@ -50,7 +50,7 @@ async def invite(server: JoinServer, inviter: Identity, zone: Zone = Zone.CORE, 
 
 
 async def closed(server: JoinServer) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while server.is_open:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -204,5 +204,5 @@ async def test_who_is_being_given_a_branch_that_gives_way_meanwhile_is_answered(
     old = dict(store._writer.heads)
     await store.give_way(ORIGIN, 2, winner[2].sha)
     store._writer.heads.update(old)  # as the reader has it that began before
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await store.records_since({ORIGIN: 2}, only=ORIGIN) == []

@@ -18,7 +18,7 @@ from tarsd.memory.vectors import VectorIndex
 
 async def test_it_is_saved_when_writing_pauses(store: Store, tmp_path: Path) -> None:
     await add(store, "boiler")
-    async with running(store, tmp_path / "index", save_after_s=0.01), asyncio.timeout(20):
+    async with running(store, tmp_path / "index", save_after_s=0.01), asyncio.timeout(30):
         while not files(tmp_path / "index"):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
 

@@ -40,7 +40,7 @@ async def running(store: Store, folder: Path, save_after_s: float = 60.0) -> Asy
 
 
 async def settled(index: VectorIndex) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await index.settled()
 
 
@@ -147,7 +147,7 @@ async def test_a_worker_that_came_back_unnoticed_is_not_believed(store: Store, t
         assert worker is not None
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while worker.state == "ready":  # noqa: ASYNC110 - the death of a process
                 await asyncio.sleep(0)
             await worker.start()
@@ -202,7 +202,7 @@ async def test_a_worker_that_is_killed_while_it_saves_leaves_a_whole_file(store:
             pid = worker.pid
             before = file.stat().st_ino
             saving = asyncio.create_task(_save_until_lost(worker))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while file.stat().st_ino == before:  # noqa: ASYNC110 - another process writes it, again and again
                     await asyncio.sleep(0)
             await asyncio.sleep(rng.random() * 0.003)  # anywhere within a save

@@ -47,7 +47,7 @@ async def running(
     )
     await residency.start()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await residency._here[""].chain.wait_ready(5)
         yield residency
     finally:

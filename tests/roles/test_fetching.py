@@ -101,7 +101,7 @@ class Home:
         return self.shelf.store
 
     async def pull(self, name: str = "m", **fields: Any) -> PullItem:
-        async with asyncio.timeout(20), aclosing(self.pulls.follow(PullRequest(name, **fields))) as items:
+        async with asyncio.timeout(30), aclosing(self.pulls.follow(PullRequest(name, **fields))) as items:
             return [item async for item in items][-1]
 
 

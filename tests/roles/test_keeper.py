@@ -72,7 +72,7 @@ async def pair(tmp_path: Path) -> AsyncGenerator[tuple[Store, Keeper, OtherNode]
 async def until_there(store: Store) -> None:
     changed = asyncio.Event()
     store.subscribe(lambda change: changed.set())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await store.has_document(SHA):
             changed.clear()
             if not await store.has_document(SHA):

@@ -47,7 +47,7 @@ def measurer(residency: Residency, folder: Path) -> Measurer:
 
 
 async def measure(measurer: Measurer, *models: str, quick: bool = True) -> list[MeasureItem]:
-    async with asyncio.timeout(10), aclosing(measurer.measure(MeasureRequest(list(models), quick))) as items:
+    async with asyncio.timeout(30), aclosing(measurer.measure(MeasureRequest(list(models), quick))) as items:
         return [item async for item in items]
 
 

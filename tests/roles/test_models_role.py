@@ -323,6 +323,6 @@ async def test_own_models_are_brought_again_and_again(tmp_path: Path, monkeypatc
         yield PullItem("far", "done" if len(tries) == 3 else "failed")
 
     known.follow = follow
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await known.bring(["far"])
     assert tries == ["far"] * 3

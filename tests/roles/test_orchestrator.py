@@ -172,7 +172,7 @@ async def test_what_meaning_finds_is_used_and_its_failure_is_not(store: Store) -
 
 async def test_nobody_waits_long_for_a_search_by_meaning_that_hangs(store: Store) -> None:
     await store.append("memory", "", MemoryBody("key", "The key is under the pot", language="en"))
-    async with asyncio.timeout(3 * MEANING_S):
+    async with asyncio.timeout(30 * MEANING_S):
         item = await prepare(store, ScriptedPeer(search=SearchItem([]), search_memories=HANGS), "Where is the key?")
     assert [memory.key for memory in item.memories] == ["memory/key"]
 

@@ -50,7 +50,7 @@ class ServingNode:
         yield calls.RecordsItem(records or await self.store.records_since(request.have), more=bool(records))
 
     async def wait_asked(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.asked.acquire()
 
 
@@ -163,7 +163,7 @@ async def until_same(house: House) -> None:
     """Wait until what the other has is on disk here."""
     changed = asyncio.Event()
     house.here.subscribe(lambda change: changed.set())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while house.here.mark() != house.other.store.mark():
             await changed.wait()
             changed.clear()

@@ -96,8 +96,8 @@ async def serve(pc2: Identity, stack: AsyncExitStack) -> Serve:
 
 @pytest.fixture
 async def client(pc1: Identity, stack: AsyncExitStack) -> RpcClient:
-    """pc1 as a caller; a silence of half a second is enough here."""
-    caller = RpcClient(pc1, silence_s=0.5)
+    """pc1 as a caller; a silence of a second is enough here, and ten beats of who is called."""
+    caller = RpcClient(pc1, silence_s=1.0)
     stack.push_async_callback(caller.close)
     return caller
 

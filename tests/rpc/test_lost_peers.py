@@ -21,7 +21,8 @@ from tarsd.wire import Kind
 
 CHAT = calls.ChatRequest([])
 RECALL = calls.RecallRequest(calls.ConversationId("c"))
-HEADERS = Headers(deadline_s=10, hops=1, trace=TraceId(""))
+HEADERS = Headers(deadline_s=60, hops=1, trace=TraceId(""))
+SOON_S = 30  # long before the deadline, and long enough for a busy machine
 ITEM = wire.encode_frame(Kind.ITEM, wire.encode(calls.RecallItem(summary="raw")))
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -64,42 +65,41 @@ async def raw(pc2: Identity, stack):
 
 
 async def test_a_frozen_process_is_lost_within_the_silence(process, client) -> None:
-    async with contextlib.aclosing(process.call(client, calls.CHAT, CHAT)) as items:
+    async with contextlib.aclosing(process.call(client, calls.CHAT, CHAT, deadline_s=60)) as items:
         await anext(items)
         os.kill(process.pid, signal.SIGSTOP)
         frozen_at = time.monotonic()
-        with pytest.raises(PeerLost, match=r"silent for 0\.5 s"):
+        with pytest.raises(PeerLost, match="silent for 1 s"):
             async for _ in items:
                 pass
-    assert 0.4 < time.monotonic() - frozen_at < 1.0
+    assert 0.9 < time.monotonic() - frozen_at < SOON_S
 
 
 async def test_a_call_to_a_frozen_process_is_lost_too(process, client, gather_items) -> None:
     await gather_items(process.call(client, calls.RECALL, RECALL))  # there is a pooled connection
     os.kill(process.pid, signal.SIGSTOP)
-    for bound_s in (0.8, 1.2):  # over the pooled one; over a fresh one, whose handshake never ends
+    for said in ("silent", "no connection in time"):  # the pooled one; a fresh one, whose handshake never ends
         started = time.monotonic()
-        with pytest.raises(PeerLost, match=r"silent|no connection in time"):
-            await gather_items(process.call(client, calls.RECALL, RECALL))
-        assert time.monotonic() - started < bound_s
+        with pytest.raises(PeerLost, match=said):
+            await gather_items(process.call(client, calls.RECALL, RECALL, deadline_s=60))
+        assert time.monotonic() - started < SOON_S
 
 
 async def test_a_blocked_event_loop_is_lost_within_the_silence(process, client, gather_items) -> None:
     started = time.monotonic()
     with pytest.raises(PeerLost, match="silent"):
-        await gather_items(process.call(client, calls.STATUS, calls.StatusRequest()))
-    assert time.monotonic() - started < 1.2
+        await gather_items(process.call(client, calls.STATUS, calls.StatusRequest(), deadline_s=60))
+    assert time.monotonic() - started < SOON_S
 
 
 async def test_a_killed_process_is_lost_at_once(process, client, gather_items) -> None:
     async with contextlib.aclosing(process.call(client, calls.CHAT, CHAT)) as items:
         await anext(items)
         os.kill(process.pid, signal.SIGKILL)
-        killed_at = time.monotonic()
-        with pytest.raises(PeerLost):
+        with pytest.raises(PeerLost) as lost:
             async for _ in items:
                 pass
-    assert time.monotonic() - killed_at < 0.4
+    assert "silent" not in str(lost.value)  # that its connection ended was noticed, not that nothing comes any more
     with pytest.raises(PeerLost, match="cannot be reached"):
         await gather_items(process.call(client, calls.RECALL, RECALL))
 
@@ -109,7 +109,7 @@ async def test_our_own_stall_does_not_accuse_the_peer(process, client) -> None:
         await anext(items)
         waiting = asyncio.ensure_future(anext(items))
         await asyncio.sleep(0)
-        time.sleep(1.2)  # noqa: ASYNC251 - this process stands still, twice as long as the silence
+        time.sleep(2.0)  # noqa: ASYNC251 - this process stands still, twice as long as the silence
         assert (await waiting).text == "word"
 
 
@@ -201,7 +201,7 @@ async def test_the_callers_deadline_holds_when_the_callee_ignores_it(raw, client
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"0\.3 s"):
         await gather_items(client.call([address], pc2.node_id, calls.RECALL, RECALL, Headers(0.3, 1, TraceId(""))))
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < SOON_S
 
 
 async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,11 +217,11 @@ async def test_a_port_that_never_shakes_hands_costs_the_connect_time(client, pc2
     started = time.monotonic()
     with pytest.raises(PeerLost, match="no connection in time"):
         await gather_items(client.call([address], pc2.node_id, calls.RECALL, RECALL, HEADERS))
-    assert 0.8 < time.monotonic() - started < 1.4
+    assert 0.8 < time.monotonic() - started < SOON_S
     started = time.monotonic()
     with pytest.raises(PeerLost, match="no connection in time"):
         await client.hello(address, b"")
-    assert time.monotonic() - started < 1.4
+    assert time.monotonic() - started < SOON_S
     mute.close()
 
 
@@ -237,7 +237,7 @@ async def test_all_addresses_together_have_little_more_time_than_one(client, pc2
     started = time.monotonic()
     with pytest.raises(PeerLost, match=r"no connection in time.*no time was left"):
         await gather_items(client.call(addresses, pc2.node_id, calls.RECALL, RECALL, HEADERS))
-    assert 1.4 < time.monotonic() - started < 2.0
+    assert 1.4 < time.monotonic() - started < SOON_S
     for mute in mutes:
         mute.close()
 
@@ -330,7 +330,7 @@ async def test_the_callee_holds_the_deadline_of_a_caller_that_does_not(serve, pc
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(SOON_S):
         assert b"DeadlineExceeded" in await reader.readuntil(b"0\r\n\r\n")
     assert closed.is_set()
     writer.transport.abort()
@@ -339,7 +339,7 @@ async def test_the_callee_holds_the_deadline_of_a_caller_that_does_not(serve, pc
 async def test_a_reader_that_stops_waits_for_an_end_on_its_way(
     raw, client, pc2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", 1.0)
+    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", float(SOON_S))
 
     async def end_later(reader, writer, _number) -> None:
         while True:
@@ -358,8 +358,8 @@ async def test_a_reader_that_stops_waits_for_an_end_on_its_way(
 async def test_a_reader_that_stops_does_not_read_on_through_further_items(
     process, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", 5.0)
-    async with asyncio.timeout(1):
+    monkeypatch.setattr("tarsd.rpc.client.LAST_FRAME_S", 2.0 * SOON_S)
+    async with asyncio.timeout(SOON_S):
         async with contextlib.aclosing(process.call(client, calls.CHAT, CHAT)) as items:
             await anext(items)
 
@@ -383,6 +383,6 @@ async def test_a_caller_that_freezes_in_mid_upload_is_lost_to_the_handler(serve,
         b"POST /rpc/ingest HTTP/1.1\r\nHost: x\r\nX-Tarsd-Deadline: 60\r\nX-Tarsd-Hops: 1\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n" + chunk(request)
     )
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(SOON_S):
         assert await lost == "pc1: silent for 0.5 s"
     writer.transport.abort()

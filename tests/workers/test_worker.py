@@ -194,14 +194,14 @@ async def test_stop_asks_first_so_that_the_class_can_close(make: Make, tmp_path:
     assert worker.state == "stopped"
 
 
-async def test_stop_ends_a_child_that_does_not_listen_within_3_s(talker: Worker) -> None:
+async def test_stop_ends_a_child_that_does_not_listen(talker: Worker) -> None:
     pid = talker.pid
     assert pid is not None
     async with aclosing(talker.call("hold_the_gil", b"", deadline_s=20)) as answer:
         await anext(answer)
         before = time.monotonic()
         await talker.stop()
-        assert time.monotonic() - before < 3
+        assert time.monotonic() - before < 15  # long before the call's own deadline
     await gone(pid)
 
 
