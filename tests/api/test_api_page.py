@@ -278,7 +278,8 @@ class TestInABrowser:
             await page.set_viewport_size({"width": width, "height": 640})
             await expect(page.locator(".chip")).to_have_count(4)
             nameless = await page.evaluate(
-                "[...document.querySelectorAll('button, textarea, input:not([hidden])')].filter(n => n.checkVisibility())"
+                "[...document.querySelectorAll('button, textarea, input:not([hidden])')]"
+                ".filter(n => n.checkVisibility())"
                 ".filter(n => !(n.getAttribute('aria-label') || n.innerText.trim() || n.labels?.length)).map(n => n.id)"
             )
             assert nameless == []
