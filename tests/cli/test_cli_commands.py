@@ -273,6 +273,14 @@ async def test_nightly_runs_jobs_and_its_exit_code_tells(serve, tarsd):
     assert (ended.code, "add --now" in ended.err) == (1, True)
 
 
+@pytest.mark.parametrize("address", ["pc1:7711", "nonsense", "ftp://pc1"])
+async def test_an_address_that_is_none_is_told_with_an_example(tarsd, address):
+    for told, options, environ in (("--api", ("--api", address), {}), ("TARSD_API", (), {"TARSD_API": address})):
+        ended = await tarsd(*options, "members", **environ)
+        assert ended.code == 78
+        assert ended.err == f"tarsd: {told} = {address!r}: allowed is a node's address, such as http://pc1.home:7711\n"
+
+
 async def test_something_else_at_the_address_is_told_plainly(tarsd):
     async def answer_nonsense(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
