@@ -156,6 +156,7 @@ def decode_json(body: bytes | str, as_type: type[T]) -> T:
         return msgspec.json.decode(body, type=as_type)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
+        what = "it is empty" if what == "Expected `str` of length >= 1" else what
         raise FieldError(where.rstrip("`").removeprefix("$").lstrip(".") or "body", what) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FieldError("body", f"not valid JSON: {error}") from error

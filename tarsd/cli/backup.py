@@ -26,6 +26,8 @@ from tarsd.errors import InvalidInput
 def backup(args: argparse.Namespace) -> int:
     """Let the running node write a backup; with --to, copy it there too, as the one who runs this."""
     words = _words(args)
+    if args.to and not (args.to.is_dir() or args.to.parent.is_dir()):
+        raise InvalidInput(words.no_folder.format(folder=args.to.parent))  # before a backup is made for it
     made = asyncio.run(_make(args))
     copy = _copy(Path(made["path"]), args.to, words) if args.to else None
     if args.json:

@@ -12,6 +12,7 @@ class BackupWords(NamedTuple):
     made: str
     copied: str
     no_copy: str
+    no_folder: str
     header: Sequence[str]
     none: str
     sure: str
@@ -27,6 +28,7 @@ ENGLISH = BackupWords(
     made="{records} records are in {path} ({size}).",
     copied="A copy is in {path}.",
     no_copy="--to copies a backup of this PC only; run it on the PC of that node.",
+    no_folder="--to: there is no folder {folder}; nothing was done",
     header=["file", "made", "node", "records", "size", ""],
     none="There are no backups in {folder}. Make one: tarsd backup",
     sure="Put the backup of {name} from {at} ({records} records) in the place of the records of this PC? [yes/no] ",
@@ -43,6 +45,7 @@ SPANISH = BackupWords(
     made="Hay {records} registros en {path} ({size}).",
     copied="Hay una copia en {path}.",
     no_copy="--to copia solo una copia de seguridad de este PC; úselo en el PC de ese nodo.",
+    no_folder="--to: no hay ninguna carpeta {folder}; no se ha hecho nada",
     header=["fichero", "hecha", "nodo", "registros", "tamaño", ""],
     none="No hay copias de seguridad en {folder}. Haga una: tarsd backup",
     sure="¿Poner la copia de {name} del {at} ({records} registros) en lugar de los registros de este PC? [sí/no] ",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -46,6 +47,9 @@ def target_of(args: argparse.Namespace, *, admin: bool = False) -> Target:
     token = os.environ.get("TARSD_TOKEN", "")
     named = args.api or os.environ.get("TARSD_API")
     if named:
+        if not re.fullmatch(r"https?://[^\s/?#]+(?:/\S*)?", named):
+            where = "--api" if args.api else "TARSD_API"
+            raise errors.ConfigError(f"{where} = {named!r}: allowed is a node's address, such as http://pc1.home:7711")
         return Target(named.rstrip("/"), token)
     config = load_config(find_config(args.config))
     certificate = config.api.tls_cert

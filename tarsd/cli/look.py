@@ -16,6 +16,7 @@ from tarsd.cli.language import texts_for
 from tarsd.cli.members_view import STATE_STYLES
 from tarsd.cli.terminal import printable, styled, table
 from tarsd.cli.watch import watch
+from tarsd.errors import InvalidInput
 
 
 def search(args: argparse.Namespace) -> int:
@@ -49,7 +50,8 @@ def members(args: argparse.Namespace) -> int:
 
 def members_table(found: list[dict[str, Any]]) -> str:
     """Return the members as a table; this node first, as the API sorts them."""
-    header = ["name", "state", "zone", "roles", "can", "load", "rtt", "heard", "address", "remark"]
+    # what a node can do is long: it stands last, where a narrow terminal cuts
+    header = ["name", "state", "zone", "roles", "load", "rtt", "heard", "address", "remark", "can"]
     return table(header, [_member_row(member) for member in found])
 
 
@@ -63,12 +65,12 @@ def _member_row(member: Mapping[str, Any]) -> list[str]:
         member["state"],
         member["zone"] or "?",
         ",".join(member["roles"]) or "-",
-        ",".join(sorted(member["capabilities"])) or "-",
         busy + speed,
         "-" if own or not member["rtt_ms"] else f"{member['rtt_ms']:.1f} ms",
         "-" if own else _age(member["last_heard_s"]),
         (member["addresses"] or ["-"])[0],
         member["reason"],
+        ",".join(sorted(member["capabilities"])) or "-",
     ]
 
 
@@ -131,6 +133,8 @@ def _tree(value: Mapping[str, Any], depth: int) -> list[str]:
 
 def nightly(args: argparse.Namespace) -> int:
     """Run the nightly jobs now, or show what the node says of them; a job that failed is exit code 1."""
+    if args.jobs and not args.now:
+        raise InvalidInput("JOB: jobs are named to run them; add --now")
     if args.now:
         return asyncio.run(_run_nightly(args))
     found = asyncio.run(_get(args, "/api/status"))

@@ -54,7 +54,7 @@ class Progress:
         """Show how far `name` is."""
         if not self._live:
             if stage != self._stage:
-                print(f"{name}: {stage}", file=self._stream, flush=True)
+                print(f"{name}: {stage}" if name else stage, file=self._stream, flush=True)
             self._stage = stage
             return
         share = min(1.0, done / total) if total else 0.0

@@ -91,6 +91,14 @@ def _check_between_keys(path: Path, config: Config) -> None:
     for index, engine in enumerate(config.cognitive.engines):
         if engine.kind == "openai" and not engine.url:
             raise ConfigError(f"{path}: cognitive.engines[{index}].url: the openai engine needs the server's URL")
+        if engine.url and not _is_web_address(engine.url):
+            raise ConfigError(f'{path}: cognitive.engines[{index}].url = {engine.url!r}: allowed is "http://host:port"')
+    if config.models.hub and not _is_web_address(config.models.hub):
+        raise ConfigError(f'{path}: models.hub = {config.models.hub!r}: allowed is "https://host", or "" for none')
+
+
+def _is_web_address(text: str) -> bool:
+    return bool(re.fullmatch(r"https?://[^\s/]+(?:/\S*)?", text))
 
 
 def _is_loopback(address: str) -> bool:

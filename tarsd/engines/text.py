@@ -1,7 +1,8 @@
 """Pure: what may be shown of the text that a model is writing.
 
 Rules
-1. No character is cut: bytes of an unfinished one wait for the rest.
+1. No character is cut: bytes of an unfinished one wait for the rest. Where a limit cuts the answer within one, it is
+   left out: U+FFFD would be the answer's last letter in every client.
 2. A stop string is never shown, nor anything after it; its possible beginning at the end of the text waits.
 3. A server that begins its continuation by repeating the text it should continue has the repetition dropped. A few
    letters that come twice are none.
@@ -27,8 +28,9 @@ class Utf8:
         return self._decoder.decode(piece)
 
     def finish(self) -> str:
-        """Return what is left: U+FFFD for a character that never came whole, else nothing."""
-        return self._decoder.decode(b"", final=True)
+        """Forget a character that never came whole; nothing is left to show."""
+        self._decoder.reset()
+        return ""
 
 
 class StopFilter:

@@ -6,10 +6,11 @@ do not.
 
 Rules
 1. A command stands first, after a greeting, the assistant's name or "please"; as a question only politely ("can you").
+   "..., remember that" stands last, behind the statement that it is about.
 2. "Remember that ..." needs its "that" or a colon, or a statement behind it; with "to" it is a reminder.
-3. A standing wish says that it stands: "always", "never", "from now on", or what to be called by. It is an
-   instruction; so is what one "remembers" of how to answer. What somebody must not eat counts as a preference, since no
-   search finds it when it matters.
+3. A standing wish says that it stands: "always", "never", "from now on", what to be called by, or nothing but to be
+   brief. It is an instruction; so is what one "remembers" of how to answer. What somebody must not eat counts as a
+   preference, since no search finds it when it matters.
 4. "Forget ..." names a thing. What was just said, instructions, and what goes on after a comma are figures of speech.
 5. "delete ..." is meant for the memory only when it says so.
    It is for good, so what may as well say that somebody does not know something ("don't remember where ...") is none.
@@ -64,7 +65,7 @@ _POLITE = _pattern(
     r"te\s+importa)\s+(?:por\s+favor\s+)?|"
     r"^(?:i\s+want|i'd\s+like|i\s+would\s+like|i\s+need)\s+you\s+to\s+|^quiero\s+que\s+"
 )
-_CLOSING = _pattern(r"[\s,]*(?:please|por\s+favor|gracias|thanks?(?:\s+you)?|ok(?:ay)?|vale)[\s.!?]*$")
+_CLOSING = _pattern(r"(?:^|[\s,]+|(?<=[.!?]))(?:please|por\s+favor|gracias|thanks?(?:\s+you)?|ok(?:ay)?|vale)[\s.!?]*$")
 _EVERYBODY = (
     r"(?:for\s+(?:everybody|everyone|all\s+of\s+us|the\s+(?:whole\s+)?(?:house(?:hold)?|family))|"
     r"para\s+(?:tod[oa]s|toda\s+la\s+(?:casa|familia)|la\s+(?:casa|familia)))\b"
@@ -92,7 +93,12 @@ _BARE = _pattern(
 )
 _STATED = _pattern(
     r"\b(?:is|are|am|'m|'re|was|were|has|have|likes?|lives?|hates?|prefers?|works?|es|est[aá]n?|son|tiene|tengo|"
-    r"se\s+llama)\b|\w's\s"
+    r"soy|vivo|vivimos|se\s+llama|me\s+llamo)\b|\w's\s"
+)
+_BEHIND = _pattern(
+    r"^(?P<text>.+?)(?:,|[.;!])\s*(?:y\s+|and\s+|so\s+)?(?:(?:please\s+|por\s+favor,?\s+)?(?:remember|don't\s+forget|"
+    r"do\s+not\s+forget|recuerda)\s+(?:that|this|it|eso|esto)|recu[eé]rdalo|no\s+lo\s+olvides|ap[uú]ntalo|"
+    r"an[oó]talo)[\s.!]*$"
 )
 _THAT_THING = _pattern(r"^(?:film|movie|time|day|song|book|one|night|trip|guy|girl|place|story|thing|question|joke)\b")
 
@@ -122,10 +128,17 @@ _STANDING = _pattern(
     rf"{_ANSWER}\s+(?!(?:about|of|on|why|how|what|de|del|sobre|por|a|to)\b).*\b(?:always|siempre)[\s.!]*|"
     r"no\s+me\s+(?:respondas|contestes|hables|escribas|llames|trates|tutees)\b.*\b(?:nunca|siempre|jam[aá]s)\b.*)$"
 )
+_BRIEF = _pattern(
+    r"^(?:(?:please|just)\s+)?(?:(?:answer|reply|respond|responde|resp[oó]ndeme|contesta|cont[eé]stame)\s+(?:me\s+)?"
+    r"(?:more\s+|m[aá]s\s+)?(?:briefly|concisely|shortly|in\s+short(?:\s+sentences)?|brevemente|breve|con\s+brevedad)|"
+    r"(?:be|s[eé])\s+(?:more\s+|m[aá]s\s+)?(?:brief|concise|breve|concis[oa])|"
+    r"keep\s+(?:your|the)\s+answers\s+(?:short|brief|concise))"
+    r"(?:,?\s+(?:from\s+now\s+on|a\s+partir\s+de\s+ahora|de\s+ahora\s+en\s+adelante))?[\s.!]*$"
+)
 _CALLED = _pattern(
-    r"^(?:call\s+(?:me|us)|ll[aá]ma(?:me|nos)|puedes\s+llamarme|"
-    r"you\s+can\s+call\s+me)\s+(?P<name>[^\W\d_][\w'’-]*(?:\s+[A-ZÁÉÍÓÚÑ][\w'’-]*)*)"
-    r"[\s.!]*$"
+    r"^(?:call\s+(?:me|us)|ll[aá]ma(?:me|nos)|llamarme|"
+    r"you\s+can\s+call\s+me)\s+[\"'“«]?(?P<name>[^\W\d_][\w'’-]*(?:\.?\s+[A-ZÁÉÍÓÚÑ][\w'’-]*)*)"
+    r"[\s.!\"'”»]*$"
 )
 _NO_NAMES = (
     "a an the back later tomorrow tonight today now soon again when if at on in after before crazy maybe asap luego "
@@ -144,6 +157,8 @@ _FORGET = _pattern(
     r"^(?:olv[ií]da(?:te)?|olvidar|olvides|olvidarte|forget)\b\s*(?P<about>(?:de\s+que|que|"
     r"lo\s+que\s+(?:te\s+)?(?:he\s+dicho|dije|sabes|recuerdas)\s+"
     r"(?:de|del|sobre)|(?:todo\s+)?lo\s+de|todo\s+lo\s+que\s+sabes\s+(?:de|del|sobre)|de|del|that|about|"
+    r"(?:todo|cualquier\s+cosa)\s+(?:de|del|sobre)(?!\s+m[ií]\b[\s.!]*$)|"
+    r"(?:everything|anything|all)\s+about(?!\s+me\b[\s.!]*$)|"
     r"(?:everything|what|all)\s+"
     r"(?:that\s+)?(?:i\s+(?:said|told\s+you)|you\s+know)\s+about)\b)?\s*(?P<what>.*)$"
 )
@@ -168,7 +183,7 @@ _EVERYTHING = _pattern(
 )
 _FIGURE = _pattern(
     r"^(?:it|lo|that|this|eso|esto|ello|about\s+it)?[\s.!]*$|^(?:lo\s+que|what)\s|^(?:to|how|when|where|why|c[oó]mo|"
-    r"cu[aá]ndo|a|que)\s|"
+    r"cu[aá]ndo|a(?!\s+(?-i:[A-ZÁÉÍÓÚÑ]))|que)\s|"
     r"^(?:comprar|hacer|llamar|ir|poner|traer|sacar|mirar|decir|cerrar|abrir)(?:le|lo|la)?\s|"
     r"\b(?:instruc(?:tions?|ciones|ci[oó]n)|prompt|rules|reglas|above|anterior(?:es)?|previous|lo\s+anterior)\b"
 )
@@ -177,6 +192,7 @@ _ALL_THE_SAME = _pattern(  # "forget that, tell me the time"
 )
 _QUESTION = _pattern(r"\?(?=[\s\"'»”)!?.]|$)|¿")
 _QUOTED = _pattern(r"^[\s¿¡]*[\"'“«](?!.*[\"'”»][\s.!]*$)")
+_WHOLLY_QUOTED = _pattern(r"^[\"'“«](?P<text>[^\"“”«»]+)[\"'”»]$")
 _GOES_ON = _pattern(r"[,;:—–]\s*\S+\s+\S+|\s-\s|[.!]\s+\S")
 
 
@@ -200,14 +216,15 @@ def recognise(message: str) -> Intent | None:
 def _remember(text: str) -> Remember | None:
     plain = _FOR_ALL.sub(r"\g<command>", text, count=1) if (for_all := bool(_FOR_ALL.search(text))) else text
     if match := _CALLED.match(plain):
-        return None if match["name"].split()[0].casefold() in _NO_NAME else Remember(_sentence(plain), "instruction")
+        told = re.sub(r"^llamarme\b", "llámame", plain, flags=re.IGNORECASE)  # after "puedes"
+        return None if match["name"].split()[0].casefold() in _NO_NAME else Remember(_sentence(told), "instruction")
     if match := _FROM_NOW.match(plain):
         told = match["text"]
         is_wish = bool(_TO_THE_ASSISTANT.match(told))
         if not is_wish and not _STATED.search(told):
             return None
         return Remember(_sentence(told), "instruction" if is_wish else "fact", for_all)
-    if "\n" not in plain and _STANDING.match(plain):
+    if "\n" not in plain and (_STANDING.match(plain) or _BRIEF.match(plain)):
         return Remember(_sentence(plain), "instruction", for_all)
     if match := _REMEMBER.match(plain):
         told = match["text"]
@@ -215,6 +232,8 @@ def _remember(text: str) -> Remember | None:
             return None
         return Remember(_sentence(told), sort_of(told), for_all)
     if (match := _BARE.match(plain)) and _STATED.search(match["text"]) and "\n" not in plain:
+        return Remember(_sentence(match["text"]), sort_of(match["text"]), for_all)
+    if (match := _BEHIND.match(plain)) and _STATED.search(match["text"]) and "\n" not in plain:
         return Remember(_sentence(match["text"]), sort_of(match["text"]), for_all)
     return None
 
@@ -260,5 +279,7 @@ def _named(what: str) -> Forget | None:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip(" ,:\"'«»“”")
+    text = text.strip(" ,:")
+    if quoted := _WHOLLY_QUOTED.match(text):
+        text = quoted["text"]
     return text[:1].upper() + text[1:]

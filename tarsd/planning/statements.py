@@ -11,7 +11,8 @@ Rules
    message: there "I" may be anybody.
 4. What points at something else ("this", "it", "the second one", "the answer") means nothing later.
 5. Who has a part played, or a song written, says "I" for somebody else, in any sentence of that message.
-6. What one owns is told by its make or number: "my car is a mess" is no car.
+6. Nothing is learned from a message that says so: "don't remember this", "que no se guarde".
+7. What one owns is told by its make or number: "my car is a mess" is no car.
 """
 
 from __future__ import annotations
@@ -163,6 +164,14 @@ _PLAYED = re.compile(
     r"mon[oó]logo|di[aá]logo|redacci[oó]n)\b",
     re.IGNORECASE,
 )
+_NOT_TO_BE_KEPT = re.compile(
+    r"\b(?:don['’]?t|do\s+not|never|without)\s+(?:\w+\s+)?(?:remember|memori[sz]e|save|sav|keep|stor|store|learn|record|note|"
+    r"writ|write)(?:ing)?\b|\bforget\s+(?:that|this|it|what)\b|\boff\s+the\s+record\b|\bbetween\s+(?:us|you\s+and\s+me)\b|"
+    r"\bno\s+(?:lo\s+|la\s+|los\s+|te\s+lo\s+|se\s+)?(?:recuerdes|guardes?|memorices|apuntes|anotes|aprendas|registres)\b|"
+    r"\bolv[ií]da(?:lo|te|\s+(?:esto|eso|lo))\b|\bsin\s+(?:recordar|guardar|apuntar|anotar)(?:lo|la)?\b|"
+    r"\bentre\s+(?:nosotros|t[uú]\s+y\s+yo)\b",
+    re.IGNORECASE,
+)
 _RUN = re.compile(r"\s{30}")  # nobody writes that, and the patterns would take minutes for thousands
 _BREAK = re.compile(
     r"\s*(?:;|\s[-–—]\s|,?\s*(?=¿)|,\s+(?=(?:what|how|can|could|where|when|who|which|why|do|does|please|so|qu[eé]|"
@@ -179,7 +188,7 @@ def statements(message: str) -> list[str]:
     if len(text) > MAX_MESSAGE_CHARACTERS or len(text.split()) > MAX_MESSAGE_WORDS or _RUN.search(text):
         return []
     is_material = "\n\n" in text or text.count("\n") > 2 or "```" in text
-    if is_material or any(each.search(text) for each in (_WORK_ON, _PLAYED, phrases.WRITING)):
+    if is_material or any(each.search(text) for each in (_NOT_TO_BE_KEPT, _WORK_ON, _PLAYED, phrases.WRITING)):
         return []
     clauses = [
         clause.strip(" ,.!") for sentence in sentences(text) for clause in _BREAK.split(sentence) if "?" not in clause

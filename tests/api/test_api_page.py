@@ -252,6 +252,26 @@ class TestInABrowser:
         await page.set_input_files("#files", [{"name": "b.pdf", "mimeType": "application/pdf", "buffer": b"x"}])
         await expect(page.locator(".upload.bad")).to_contain_text("b.pdf: encrypted")
 
+    async def test_documents_that_are_too_many_at_once_are_not_dropped_without_a_word(self, serve, browse):
+        page = await browse((await serve(replies={"ingest": scripted.INGEST})).url)
+        many = [{"name": f"{n}.md", "mimeType": "text/markdown", "buffer": b"# Boiler"} for n in range(203)]
+        await page.set_input_files("#files", many)
+        await expect(page.locator(".upload.bad")).to_contain_text("3 documents were left out")
+
+    async def test_documents_on_their_way_hide_neither_the_newest_text_nor_are_hidden(self, serve, browse):
+        long = ScriptedHost([ROUTE, events.TokenEvent("one line\n\n" * 60), DONE])
+        served = await serve(long, replies={"ingest": [DocumentError("b.pdf: encrypted")]})
+        page = await browse(served.url, viewport={"width": 390, "height": 700})
+        await ask(page, "Tell me a lot")
+        await expect(page.locator(".made")).to_be_in_viewport()
+        await page.set_input_files("#files", [{"name": "b.pdf", "mimeType": "application/pdf", "buffer": b"x"}])
+        await expect(page.locator(".upload.bad")).to_be_visible()
+        await expect(page.locator(".made")).to_be_in_viewport()
+        await page.locator(".mine").scroll_into_view_if_needed()
+        await expect(page.locator("#latest")).to_be_visible()
+        button, row = await page.locator("#latest").bounding_box(), await page.locator(".upload").bounding_box()
+        assert button["y"] + button["height"] <= row["y"]
+
     async def test_members_are_shown_with_their_state_and_what_they_do(self, serve, browse):
         page = await browse((await serve()).url)
         await expect(page.locator(".chip")).to_have_count(4)
@@ -276,12 +296,15 @@ class TestInABrowser:
 
     async def test_every_control_has_a_name(self, serve, browse):
         page = await browse((await serve()).url)
-        await expect(page.locator(".chip")).to_have_count(4)
-        nameless = await page.evaluate(
-            "[...document.querySelectorAll('button, textarea, input:not([hidden])')]"
-            ".filter(n => !(n.getAttribute('aria-label') || n.textContent.trim() || n.labels?.length)).map(n => n.id)"
-        )
-        assert nameless == []
+        for width in (1000, 360):  # on a phone the words beside the pictures are hidden
+            await page.set_viewport_size({"width": width, "height": 640})
+            await expect(page.locator(".chip")).to_have_count(4)
+            nameless = await page.evaluate(
+                "[...document.querySelectorAll('button, textarea, input:not([hidden])')]"
+                ".filter(n => n.checkVisibility())"
+                ".filter(n => !(n.getAttribute('aria-label') || n.innerText.trim() || n.labels?.length)).map(n => n.id)"
+            )
+            assert nameless == []
 
     async def test_beyond_loopback_the_page_asks_to_sign_in(self, serve, browse):
         served = await serve(settings=scripted.settings(listen="0.0.0.0"), access_token="for-people")

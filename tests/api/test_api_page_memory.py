@@ -228,6 +228,7 @@ async def test_an_answer_shows_which_memories_it_was_given(serve, browse):  # no
     page = await browse((await serve(host, dict(REPLIES))).url)
     await ask(page, "When does the bin go out?")
     await expect(page.locator(".recalled > .all > summary")).to_have_text("1 memory")
+    await expect(page.locator(".recalled summary svg")).to_have_count(2)  # the arrows that say it can be opened
     await page.click(".recalled > .all > summary")
     await expect(page.locator(".recalled .source")).to_contain_text("The bin goes out on Monday")
 

@@ -91,6 +91,13 @@ def test_a_copy_is_whole_and_private(home: Path, tmp_path: Path) -> None:
         _copy(tmp_path / "elsewhere", tmp_path, ENGLISH)
 
 
+def test_a_folder_that_is_not_there_is_told_before_a_backup_is_made(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["backup", "--to", "/nowhere/at/all"]) == 1  # no node answers here, so it was not even asked
+    assert "--to: there is no folder /nowhere/at; nothing was done" in capsys.readouterr().err
+
+
 def test_both_languages_say_the_same_things() -> None:
     for name, english in ENGLISH._asdict().items():
         spanish = getattr(SPANISH, name)

@@ -215,6 +215,9 @@ async def test_members_is_a_table_or_json(serve, tarsd):
     assert lines[0].split()[:4] == ["name", "state", "zone", "roles"]
     assert lines[1].startswith("pc1 *")
     assert "two probes lost" in lines[3]
+    # the longest column is the last one: a terminal cuts that, and not the state of the network
+    assert lines[0].split()[-3:] == ["address", "remark", "can"]
+    assert "search" in lines[2].split()[-1]
     found = json.loads((await tarsd("members", "--json", TARSD_API=served.url)).out)
     assert len(found["members"]) == 4
 
@@ -266,6 +269,16 @@ async def test_nightly_runs_jobs_and_its_exit_code_tells(serve, tarsd):
     assert (await tarsd("nightly", "--now", **environ)).code == 1
     assert (await tarsd("nightly", "--now", TARSD_API=served.url)).code == 77
     assert "next: 03:00" in (await tarsd("nightly", **environ)).out
+    ended = await tarsd("nightly", "compact_memory", **environ)
+    assert (ended.code, "add --now" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["pc1:7711", "nonsense", "ftp://pc1"])
+async def test_an_address_that_is_none_is_told_with_an_example(tarsd, address):
+    for told, options, environ in (("--api", ("--api", address), {}), ("TARSD_API", (), {"TARSD_API": address})):
+        ended = await tarsd(*options, "members", **environ)
+        assert ended.code == 78
+        assert ended.err == f"tarsd: {told} = {address!r}: allowed is a node's address, such as http://pc1.home:7711\n"
 
 
 async def test_something_else_at_the_address_is_told_plainly(tarsd):

@@ -116,6 +116,7 @@ async def test_bench_shows_figures_and_what_could_not_be_measured(served, tarsd,
     for told in ("0.30 s", "200 ms", "200.0", "40.5", "90.2 (4 at once)", "222.0 MB"):
         assert told in ended.out
     assert "not measured: x with y: broken" in ended.err
+    assert not any(line.startswith(":") for line in ended.err.splitlines())  # what is done has no name before it
 
 
 async def test_bench_is_well_where_all_was_measured(serve, tarsd):

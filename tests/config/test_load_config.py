@@ -76,6 +76,12 @@ def test_an_unknown_key_is_told_with_the_nearest_and_all_others(tmp_path):
         ("[network]\nlisten = ['eth0']", "network.listen[0] = 'eth0': allowed is an IP address of this PC"),
         ("[network]\nmdns_interfaces = ['eth0']", "network.mdns_interfaces[0] = 'eth0': allowed is an IP address"),
         ("[[cognitive.engines]]\nkind = 'openai'", "cognitive.engines[0].url: the openai engine needs"),
+        (
+            "[[cognitive.engines]]\nkind = 'openai'\nurl = 'pc1:8000'",
+            "cognitive.engines[0].url = 'pc1:8000': allowed is",
+        ),
+        ("[[cognitive.engines]]\nkind = 'ollama'\nurl = 'ollama'", "cognitive.engines[0].url = 'ollama': allowed is"),
+        ("[models]\nhub = 'ftp://models'", "models.hub = 'ftp://models': allowed is \"https://host\""),
         ("[node", "not valid TOML"),
     ],
 )

@@ -124,6 +124,12 @@ NOT_LEARNED = [
     "my name is Ana `code`",
     "The author writes:\n\nMy name is Ana\n\nand so on",
     "it was a joke that my name is Ana",
+    "I live in Rome. Don't remember this.",
+    "I live in Rome. Please do not save that",
+    "Don't write this down. My son is called Leo.",
+    "This stays between us. My son is called Leo.",
+    "Vivo en Roma. No lo recuerdes.",
+    "Me llamo Ana. Que no se guarde.",
 ]
 
 

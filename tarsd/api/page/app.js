@@ -182,6 +182,7 @@ function follow() {
   if (following) requestAnimationFrame(() => requestAnimationFrame(() => main.scrollTo({ top: main.scrollHeight })));
 }
 
+new ResizeObserver(follow).observe(main); // what is below it grew: documents, a long question, a phone's keyboard
 main.addEventListener("scroll", () => {
   following = main.scrollHeight - main.scrollTop - main.clientHeight < NEAR_END_PX;
   byId("latest").hidden = following;

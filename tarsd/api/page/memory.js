@@ -1,12 +1,13 @@
 // The view of what is remembered: search, evidence, adding, editing, forgetting with a receipt. Projects and the diary
 // are `memory_more.js`'s.
 
-import { announce, byId, el } from "./dom.js";
+import { announce, byId, el, icon } from "./dom.js";
 import { showDiary, showProjects } from "./memory_more.js";
 import { day, memoryWords } from "./memory_words.js";
 import { pathOf, request } from "./requests.js";
 import { onLanguage, words } from "./words.js";
 
+const CHEVRON = "M9 6l6 6-6 6";
 const PAGE = 50;
 const WAIT_MS = 250; // after the last key of a search
 
@@ -186,7 +187,7 @@ async function importFile(event) {
 export function memoryCards(memories) {
   if (!memories.length) return null;
   const cards = memories.map((one) =>
-    el("details", { class: "source" }, el("summary", {}, el("span", { class: "file" }, one.title || one.text), el("span", { class: "page" }, day(one.when))), el("blockquote", {}, one.text)),
+    el("details", { class: "source" }, el("summary", {}, el("span", { class: "file" }, one.title || one.text), el("span", { class: "page" }, day(one.when)), icon(CHEVRON)), el("blockquote", {}, one.text)),
   );
-  return el("details", { class: "all" }, el("summary", {}, memoryWords().used(cards.length)), el("div", { class: "cards" }, cards));
+  return el("details", { class: "all" }, el("summary", {}, memoryWords().used(cards.length), icon(CHEVRON)), el("div", { class: "cards" }, cards));
 }

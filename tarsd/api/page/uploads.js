@@ -10,9 +10,16 @@ const DONE_STAYS_MS = 6000;
 const waiting = [];
 let busy = false;
 
-/** Take files in; they are sent in order. */
+/** Take files in; they are sent in order. Of those that are too many it is told how many were left out. */
 export function upload(files) {
-  for (const file of [...files].slice(0, MAX_WAITING - waiting.length)) {
+  const room = MAX_WAITING - waiting.length;
+  if (files.length > room) {
+    const refused = el("li", { class: "upload bad" }, el("span", { class: "state" }, words().tooMany(files.length - room)));
+    refused.append(el("button", { type: "button", "aria-label": words().close, click: () => refused.remove() }, icon(CLOSE)));
+    byId("uploads").append(refused);
+    announce(words().tooMany(files.length - room));
+  }
+  for (const file of [...files].slice(0, room)) {
     const row = new Row(file);
     byId("uploads").append(row.node);
     waiting.push(row);
