@@ -122,7 +122,12 @@ async def as_kept(database: Database, record: Record) -> Record:
 
 
 async def _graves_over(database: Database, records: Iterable[Record]) -> dict[str, Grave]:
-    above = sorted({key for record in records for key in ancestors(record.key)})
+    return await graves_over(database, {record.key for record in records})
+
+
+async def graves_over(database: Database, keys: Iterable[str]) -> dict[str, Grave]:
+    """Return the tombstones that cover these keys."""
+    above = sorted({name for key in keys for name in ancestors(key)})
     found = await database.rows(
         "SELECT key, hlc, origin FROM graves WHERE key IN (SELECT value FROM json_each(?))",
         (msgspec.json.encode(above).decode(),),

@@ -121,6 +121,8 @@ class Writer:
         shown = await self._shown({key for _, key, _ in entries})
         # What takes a record's place is later than it, even where that came from a clock far ahead: else it is lost.
         self._clock.pass_by_force(max((record.hlc for record in shown.values()), default=0))
+        # What is written after something was forgotten is no part of it, whichever clock the tombstone came from.
+        self._clock.pass_by_force(await self._forgotten_at({key for _, key, _ in entries}))
         new: list[Record] = []
         results: list[Record] = []
         for kind, key, body in entries:
@@ -146,6 +148,11 @@ class Writer:
                 (msgspec.json.encode(sorted(keys)).decode(),),
             )
         return {record.key: record for record in map(ledger.from_row, found)}
+
+    async def _forgotten_at(self, keys: set[str]) -> int:
+        async with self._database.reading():
+            graves = await ledger.graves_over(self._database, keys)
+        return max((grave.hlc for grave in graves.values()), default=0)
 
     async def forget(self, key: str) -> tuple[list[Record], int]:
         """Write a tombstone over a key; return it and how many bodies were erased.
