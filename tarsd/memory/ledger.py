@@ -135,6 +135,16 @@ async def graves_over(database: Database, keys: Iterable[str]) -> dict[str, Grav
     return {key: Grave(hlc, origin) for key, hlc, origin in found}
 
 
+async def untold_graves(database: Database) -> list[tuple[str, int]]:
+    """Return key and hlc of graves of which no record here tells."""
+    found = await database.rows(
+        f"""SELECT key, hlc FROM graves WHERE NOT EXISTS (
+                SELECT 1 FROM log WHERE log.key = graves.key AND log.hlc = graves.hlc AND kind = '{bodies.TOMBSTONE}')
+            ORDER BY hlc, key"""  # noqa: S608
+    )
+    return [(key, hlc) for key, hlc in found]
+
+
 async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]:
     """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
     found = await database.rows(

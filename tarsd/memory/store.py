@@ -39,7 +39,7 @@ from tarsd.memory.history import History
 from tarsd.memory.library import Change
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
-from tarsd.memory.writer import REWRITE_DUE, SCRUB_DUE, ApplyResult, Writer, set_meta
+from tarsd.memory.writer import RETELL_DUE, REWRITE_DUE, SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
 from tarsd.wire import MIB, encode
 
@@ -142,6 +142,13 @@ class Store(Sharing, History):
         """
         checked = [_check(*entry) for entry in entries]
         return await uninterrupted(self._writer.append_as_read(checked, _as_read(read), set(read)))
+
+    async def append_as_known(self, entries: Sequence[Entry], forgettings: int) -> list[Record] | None:
+        """Write records if nothing was forgotten since `forgettings` was that; else None, and nothing is written."""
+        checked = [_check(*entry) for entry in entries]
+        return await uninterrupted(
+            self._writer.append_as_read(checked, lambda shown: self._writer.forgettings == forgettings, set())
+        )
 
     async def apply(self, records: Sequence[Record]) -> ApplyResult:
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
@@ -283,6 +290,11 @@ class Store(Sharing, History):
         async with self._writer.order, self._database.writing():
             return sum([await repair.put_right(self._database, record) for record in records])
 
+    @property
+    def forgettings(self) -> int:
+        """A number that grows when something is forgotten."""
+        return self._writer.forgettings
+
     # --- for backups ------------------------------------------------------------------------------------------
 
     @property
@@ -306,6 +318,8 @@ class Store(Sharing, History):
         meta = await self._writer.load()
         if meta.get("derived") != DERIVED_VERSION:
             await self.rebuild_derived()
+        if RETELL_DUE in meta:
+            await self._writer.retell_forgotten()
         if SCRUB_DUE in meta:  # a forgetting was cut off before its last bytes were gone
             try:
                 await self.optimize()
