@@ -149,8 +149,8 @@ async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]
     """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
     found = await database.rows(
         f"""SELECT kind, key, body FROM log WHERE {UNDER} AND state = {State.READABLE:d}
-            AND kind IN ({_TOLD}) AND (hlc, origin) < (?2, ?3)""",  # noqa: S608
-        (key, *grave),
+            AND kind IN ({_TOLD}) AND hlc <= ?2""",  # noqa: S608
+        (key, grave.hlc),
     )
     return [Text(*row) for row in found]
 
@@ -160,7 +160,7 @@ async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     return [
         row[0]
         for table in ("log", "waiting")
-        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, *grave))
+        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, grave.hlc))
     ]
 
 

@@ -168,8 +168,8 @@ def _lay(connection: sqlite3.Connection, grave: tuple[str, int, str]) -> int:
            WHERE (hlc, origin) < (?2, ?3)""",
         grave,
     )
-    connection.execute(f"UPDATE waiting {ERASE_COVERED}", grave)
-    erased = connection.execute(f"UPDATE log {ERASE_COVERED}", grave).rowcount
+    connection.execute(f"UPDATE waiting {ERASE_COVERED}", grave[:2])
+    erased = connection.execute(f"UPDATE log {ERASE_COVERED}", grave[:2]).rowcount
     if erased:  # its derived tables, where it has some, show them still; the file is rewritten at the next start
         connection.execute("DELETE FROM meta WHERE name = 'derived'")
         connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (SCRUB_DUE,))
