@@ -186,7 +186,7 @@ def holds(path: Path, graves: Mapping[str, Grave]) -> bool:
         with closing(opened(path)) as connection:
             known = {key: Grave(*grave) for key, *grave in connection.execute("SELECT key, hlc, origin FROM graves")}
             new = {key: grave for key, grave in graves.items() if known.get(key) != grave}
-            return any(connection.execute(sql, (key, *grave)).fetchone()[0] for key, grave in new.items())
+            return any(connection.execute(sql, (key, grave.hlc)).fetchone()[0] for key, grave in new.items())
     except (TarsdError, sqlite3.Error):
         return True
 

@@ -87,14 +87,20 @@ class Database:
         """
         async with self._lock:
             with _our_errors(self.path):
-                await self.run("BEGIN IMMEDIATE")
                 try:
+                    await self.run("BEGIN IMMEDIATE")
                     yield
                     await self.run("COMMIT")
                 except BaseException:
-                    if self._connection.in_transaction:
-                        await self.run("ROLLBACK")
+                    await uninterrupted(self._roll_back())
                     raise
+
+    async def _roll_back(self) -> None:
+        """Leave no transaction open, not even one that begins after its caller was cancelled (rule 4)."""
+        with suppress(sqlite3.Error, ValueError):
+            await self.rows("SELECT 1")  # what was sent before has ended when this has
+        if self._connection.in_transaction:
+            await self.run("ROLLBACK")
 
     async def rows(self, sql: str, parameters: Iterable[object] = ()) -> list[Row]:
         """Return all rows of a statement."""
@@ -140,16 +146,19 @@ async def open_database(path: Path) -> tuple[Database, str]:
     """
     try:
         return await _open(path), ""
-    except _Corrupt as error:
-        aside = _move_aside(path)
-        problem = (
-            f"the database was damaged ({error}); it was moved to {aside.name}, records come back from other nodes"
-        )
-        _log.error("%s: %s", path, problem)
-        return await _open(path), problem
+    except DamagedDatabase as error:
+        return await replace_damaged(path, error)
 
 
-class _Corrupt(StorageError):
+async def replace_damaged(path: Path, error: DamagedDatabase) -> tuple[Database, str]:
+    """Move a closed database aside and make an empty one (rule 6); return it and what to tell people."""
+    aside = _move_aside(path)
+    problem = f"the database was damaged ({error}); it was moved to {aside.name}, records come back from other nodes"
+    _log.error("%s: %s", path, problem)
+    return await _open(path), problem
+
+
+class DamagedDatabase(StorageError):
     """The file is not a whole database."""
 
 
@@ -182,7 +191,7 @@ async def _prepare(database: Database, connection: aiosqlite.Connection) -> None
     if database.path.stat().st_size <= _CHECK_UP_TO_BYTES:
         found = await database.value("PRAGMA quick_check(1)")
         if found != "ok":
-            raise _Corrupt(str(found))
+            raise DamagedDatabase(str(found))
     await _migrate(database, connection)
 
 
@@ -233,7 +242,7 @@ def _our_errors(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        kind = _Corrupt if _is_corruption(error) else StorageError
+        kind = DamagedDatabase if _is_corruption(error) else StorageError
         raise kind(f"{path}: {error}") from error
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from error

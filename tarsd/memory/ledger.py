@@ -122,7 +122,12 @@ async def as_kept(database: Database, record: Record) -> Record:
 
 
 async def _graves_over(database: Database, records: Iterable[Record]) -> dict[str, Grave]:
-    above = sorted({key for record in records for key in ancestors(record.key)})
+    return await graves_over(database, {record.key for record in records})
+
+
+async def graves_over(database: Database, keys: Iterable[str]) -> dict[str, Grave]:
+    """Return the tombstones that cover these keys."""
+    above = sorted({name for key in keys for name in ancestors(key)})
     found = await database.rows(
         "SELECT key, hlc, origin FROM graves WHERE key IN (SELECT value FROM json_each(?))",
         (msgspec.json.encode(above).decode(),),
@@ -130,12 +135,22 @@ async def _graves_over(database: Database, records: Iterable[Record]) -> dict[st
     return {key: Grave(hlc, origin) for key, hlc, origin in found}
 
 
+async def untold_graves(database: Database) -> list[tuple[str, int]]:
+    """Return key and hlc of graves of which no record here tells."""
+    found = await database.rows(
+        f"""SELECT key, hlc FROM graves WHERE NOT EXISTS (
+                SELECT 1 FROM log WHERE log.key = graves.key AND log.hlc = graves.hlc AND kind = '{bodies.TOMBSTONE}')
+            ORDER BY hlc, key"""  # noqa: S608
+    )
+    return [(key, hlc) for key, hlc in found]
+
+
 async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]:
     """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
     found = await database.rows(
         f"""SELECT kind, key, body FROM log WHERE {UNDER} AND state = {State.READABLE:d}
-            AND kind IN ({_TOLD}) AND (hlc, origin) < (?2, ?3)""",  # noqa: S608
-        (key, *grave),
+            AND kind IN ({_TOLD}) AND hlc <= ?2""",  # noqa: S608
+        (key, grave.hlc),
     )
     return [Text(*row) for row in found]
 
@@ -145,7 +160,7 @@ async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
     return [
         row[0]
         for table in ("log", "waiting")
-        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, *grave))
+        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, grave.hlc))
     ]
 
 

@@ -5,7 +5,8 @@ Rules
 2. An erased record carries the 32-byte digest of its body as its body. No flag is needed: the seal tells the two apart.
 3. A record continues its origin's chain: `seq` without gaps, `prev_sha` the seal before it, 32 zero bytes at the start.
 4. What comes before its predecessor waits; what contradicts the chain is refused.
-5. A key is a path ("document/<sha>/3/0-90"). A tombstone covers its own key and all below, as far as they are older.
+5. A key is a path ("document/<sha>/3/0-90"). A tombstone covers its own key and all below, as far as not later.
+   Origins decide nothing here: they change where branches part, and what is covered must be the same everywhere.
 6. Of the readable records of a key the greatest (hlc, origin, seq) is visible; the losers stay in the log.
 7. Two branches of one origin (a cloned node, or one whose disk was set back) are settled everywhere alike: where they
    part, the lesser seal keeps the name. The other branch is sealed anew under a name made of its first seal, with its
@@ -219,8 +220,7 @@ def is_covered(record: Record, graves: Mapping[str, Grave]) -> bool:
     """Say whether a tombstone makes this record forgotten (rule 5); tombstones themselves stay."""
     if record.kind == TOMBSTONE:
         return False
-    mine = (record.hlc, record.origin)
-    return any(mine < graves[key] for key in ancestors(record.key) if key in graves)
+    return any(record.hlc <= graves[key].hlc for key in ancestors(record.key) if key in graves)
 
 
 def graves_of(records: Iterable[Record], graves: Mapping[str, Grave]) -> dict[str, Grave]:

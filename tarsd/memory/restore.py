@@ -7,7 +7,7 @@ Rules
    or the new, whole.
 3. The node goes on under a new name for its chain; what it wrote after the backup comes back from the others.
 4. What the present database knows as forgotten stays so: its tombstones are laid over the restored records at once,
-   which helps where no other node could tell.
+   which helps where no other node could tell; and the node tells them again when it starts (`Writer.retell_forgotten`).
 5. The schema stays as it is in the backup: the version that made it can be started on it, a newer one migrates it.
 """
 
@@ -29,7 +29,7 @@ from tarsd.memory.ledger import from_row
 from tarsd.memory.log import EMPTY, Head, digest, fault
 from tarsd.memory.schema import ERASE_COVERED, LOG_COLUMNS, MIGRATIONS
 from tarsd.memory.store import Store
-from tarsd.memory.writer import SCRUB_DUE
+from tarsd.memory.writer import RETELL_DUE, SCRUB_DUE
 from tarsd.names import NodeId
 
 ASIDE = "before-restore"
@@ -157,6 +157,8 @@ def _keep_forgotten(fresh: Path, present: Path) -> tuple[int, str]:
     with closing(sqlite3.connect(fresh)) as connection, connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.create_function("digest", 1, digest, deterministic=True)
+        if graves:  # a peer that was off must hear of it, though the tombstones themselves are not in the backup
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (RETELL_DUE,))
         return sum(_lay(connection, grave) for grave in graves), ""
 
 
@@ -166,8 +168,8 @@ def _lay(connection: sqlite3.Connection, grave: tuple[str, int, str]) -> int:
            WHERE (hlc, origin) < (?2, ?3)""",
         grave,
     )
-    connection.execute(f"UPDATE waiting {ERASE_COVERED}", grave)
-    erased = connection.execute(f"UPDATE log {ERASE_COVERED}", grave).rowcount
+    connection.execute(f"UPDATE waiting {ERASE_COVERED}", grave[:2])
+    erased = connection.execute(f"UPDATE log {ERASE_COVERED}", grave[:2]).rowcount
     if erased:  # its derived tables, where it has some, show them still; the file is rewritten at the next start
         connection.execute("DELETE FROM meta WHERE name = 'derived'")
         connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (SCRUB_DUE,))

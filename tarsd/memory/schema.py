@@ -79,6 +79,6 @@ DERIVED_VERSION = f"2 stems {stemming.VERSION}"
 # Conditions on `log` and `waiting`. ?1 is a key: it and all below it ("0" is the character after "/").
 UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
-# What a tombstone (?1 its key, ?2 and ?3 its hlc and origin) covers and what becomes of it: `log`, rules 2 and 5.
-COVERED = f"{UNDER} AND {HAS_TEXT} AND (hlc, origin) < (?2, ?3)"
+# What a tombstone (?1 its key, ?2 its hlc) covers and what becomes of it: `log`, rules 2 and 5.
+COVERED = f"{UNDER} AND {HAS_TEXT} AND hlc <= ?2"
 ERASE_COVERED = f"SET body = digest(body), state = {State.ERASED:d} WHERE {COVERED}"

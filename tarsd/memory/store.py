@@ -22,16 +22,24 @@ from typing import TypeVar
 import msgspec
 
 from tarsd.calls import Record
-from tarsd.errors import InvalidInput, WireError
+from tarsd.errors import InvalidInput, StorageError, WireError
 from tarsd.memory import audit, bodies, derive, ledger, repair
 from tarsd.memory.bodies import TOMBSTONE, Body
-from tarsd.memory.database import Database, Row, damaged_copies, open_database, uninterrupted
+from tarsd.memory.database import (
+    DamagedDatabase,
+    Database,
+    Row,
+    damaged_copies,
+    open_database,
+    replace_damaged,
+    uninterrupted,
+)
 from tarsd.memory.forgetting import Forgotten, Removal
 from tarsd.memory.history import History
 from tarsd.memory.library import Change
 from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
-from tarsd.memory.writer import REWRITE_DUE, SCRUB_DUE, ApplyResult, Writer, set_meta
+from tarsd.memory.writer import RETELL_DUE, REWRITE_DUE, SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
 from tarsd.wire import MIB, encode
 
@@ -70,6 +78,13 @@ class Store(Sharing, History):
     async def open(cls, path: Path, node_id: NodeId, *, clock: Callable[[], float] = time.time) -> Store:
         """Open or make the store; `problem` tells of a damaged database that was moved aside."""
         database, problem = await open_database(path)
+        try:
+            return await cls._begun(database, problem, node_id, clock)
+        except DamagedDatabase as error:  # in a file too large to be checked whole at each start
+            return await cls._begun(*(await replace_damaged(path, error)), node_id, clock)
+
+    @classmethod
+    async def _begun(cls, database: Database, problem: str, node_id: NodeId, clock: Callable[[], float]) -> Store:
         store = cls(database, node_id, clock)
         store.problem = problem
         try:
@@ -127,6 +142,13 @@ class Store(Sharing, History):
         """
         checked = [_check(*entry) for entry in entries]
         return await uninterrupted(self._writer.append_as_read(checked, _as_read(read), set(read)))
+
+    async def append_as_known(self, entries: Sequence[Entry], forgettings: int) -> list[Record] | None:
+        """Write records if nothing was forgotten since `forgettings` was that; else None, and nothing is written."""
+        checked = [_check(*entry) for entry in entries]
+        return await uninterrupted(
+            self._writer.append_as_read(checked, lambda shown: self._writer.forgettings == forgettings, set())
+        )
 
     async def apply(self, records: Sequence[Record]) -> ApplyResult:
         """Take in records of peers, on disk when this returns (rules 3 and 4)."""
@@ -221,6 +243,11 @@ class Store(Sharing, History):
         if not even_large and (await self.counts())["bytes"] > _REWRITTEN_AT_ONCE_BYTES:
             await self.keep_fact(REWRITE_DUE, "1")
             return
+        await uninterrupted(self._rewrite())
+        async with self._database.writing():
+            await self._database.run("DELETE FROM meta WHERE name = ?", (REWRITE_DUE,))
+
+    async def _rewrite(self) -> None:
         async with self._database.reading():
             # By way of a file, which SQLite deletes: in RAM it would be as large as the database. Scratch tables go.
             await self._database.rows("PRAGMA temp_store = FILE")
@@ -229,8 +256,6 @@ class Store(Sharing, History):
             finally:
                 await self._database.rows("PRAGMA temp_store = MEMORY")
                 await derive.prepare(self._database)
-        async with self._database.writing():
-            await self._database.run("DELETE FROM meta WHERE name = ?", (REWRITE_DUE,))
 
     async def _shrink(self) -> None:
         """Give unused pages back to the disk, some at a time."""
@@ -265,6 +290,11 @@ class Store(Sharing, History):
         async with self._writer.order, self._database.writing():
             return sum([await repair.put_right(self._database, record) for record in records])
 
+    @property
+    def forgettings(self) -> int:
+        """A number that grows when something is forgotten."""
+        return self._writer.forgettings
+
     # --- for backups ------------------------------------------------------------------------------------------
 
     @property
@@ -288,8 +318,13 @@ class Store(Sharing, History):
         meta = await self._writer.load()
         if meta.get("derived") != DERIVED_VERSION:
             await self.rebuild_derived()
+        if RETELL_DUE in meta:
+            await self._writer.retell_forgotten()
         if SCRUB_DUE in meta:  # a forgetting was cut off before its last bytes were gone
-            await self.optimize()
+            try:
+                await self.optimize()
+            except StorageError as error:  # a disk without room for it: it stays due, and the node is there
+                _log.warning("what was forgotten could not be cleaned away yet: %s", error)
 
     def _notify(self, change: Change) -> None:
         _tell(self._listeners, change)

@@ -20,7 +20,7 @@ from tarsd.memory.bodies import RECEIPT, TOMBSTONE, TombstoneBody
 from tarsd.memory.database import Database
 from tarsd.memory.derive import BATCH_RECORDS, Shown
 from tarsd.memory.forgetting import Forgotten, Removals
-from tarsd.memory.hlc import Clock
+from tarsd.memory.hlc import Clock, milliseconds
 from tarsd.memory.library import Change
 from tarsd.memory.log import EMPTY, Head, Linked, Refusal, fault, keeps_name, link, make, refuse
 from tarsd.memory.schema import LOG_COLUMNS
@@ -30,6 +30,7 @@ from tarsd.wire import encode
 AsRead = Callable[[Mapping[str, Record]], bool]  # says of what keys show whether it still is what was read
 
 SCRUB_DUE = "scrub_due"  # in `meta` from an erasure until the keyword index and the WAL are clean of it
+RETELL_DUE = "retell_due"  # in `meta` from a restore until what is known as forgotten stands in the log again
 REWRITE_DUE = "rewrite_due"  # in `meta` from an erasure until no page has a gap with old bytes
 ORIGIN = "origin"
 
@@ -66,6 +67,7 @@ class Writer:
         self.removals = Removals()
         self._forgotten = forgotten
         self.rewrites = 0  # how often records that stand in the log were erased or renamed
+        self.forgettings = 0  # how often something was forgotten, be it here or not
         self._database = database
         self._node = node
         self._now_s = now_s
@@ -121,6 +123,8 @@ class Writer:
         shown = await self._shown({key for _, key, _ in entries})
         # What takes a record's place is later than it, even where that came from a clock far ahead: else it is lost.
         self._clock.pass_by_force(max((record.hlc for record in shown.values()), default=0))
+        # What is written after something was forgotten is no part of it, whichever clock the tombstone came from.
+        self._clock.pass_by_force(await self._forgotten_at({key for _, key, _ in entries}))
         new: list[Record] = []
         results: list[Record] = []
         for kind, key, body in entries:
@@ -146,6 +150,11 @@ class Writer:
                 (msgspec.json.encode(sorted(keys)).decode(),),
             )
         return {record.key: record for record in map(ledger.from_row, found)}
+
+    async def _forgotten_at(self, keys: set[str]) -> int:
+        async with self._database.reading():
+            graves = await ledger.graves_over(self._database, keys)
+        return max((grave.hlc for grave in graves.values()), default=0)
 
     async def forget(self, key: str) -> tuple[list[Record], int]:
         """Write a tombstone over a key; return it and how many bodies were erased.
@@ -187,6 +196,25 @@ class Writer:
             erased = await self._commit(new) if new else 0
             self._wrote(new)
             return new, erased
+
+    async def retell_forgotten(self) -> None:
+        """Write the tombstones of graves that no record tells of: a restored backup has not those that came after it.
+
+        They keep their times: what was written after the forgetting stays.
+        """
+        async with self.order:
+            async with self._database.reading():
+                untold = await ledger.untold_graves(self._database)
+            for first in range(0, len(untold), BATCH_RECORDS):
+                new: list[Record] = []
+                for key, hlc in untold[first : first + BATCH_RECORDS]:
+                    head = Head(new[-1].seq, new[-1].sha) if new else self.heads.get(self.origin, EMPTY)
+                    body = encode(TombstoneBody(milliseconds(hlc) / 1000))
+                    new.append(make(self.origin, head, hlc, TOMBSTONE, key, body))
+                await self._commit(new)
+                self._wrote(new)
+            async with self._database.writing():
+                await self._database.run("DELETE FROM meta WHERE name = ?", (RETELL_DUE,))
 
     # --- peers' records -----------------------------------------------------------------------------------------
 
@@ -300,6 +328,7 @@ class Writer:
             raise
         self._waits = waits
         self.rewrites += bool(written.erased)
+        self.forgettings += bool(written.graves)
         for record in records:
             self.heads[record.origin] = max(
                 self.heads.get(record.origin, EMPTY), Head(record.seq, record.sha), key=lambda head: head.seq

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_FOLDS = 4
 FOLD_S = 15.0  # people may keep the model busy; then the summary is extracted rather than put off and off
+MAX_TO_WRITE = 100  # conversations that made room while the disk refused them
 LOOK_S = 300.0  # how often it is looked for conversations that have ended
 
 # Writes a summary of a text in so many words, within so many seconds.
@@ -64,6 +65,7 @@ class Folding:
         self._dropped: set[str] = set()
         self._writing: set[asyncio.Task[None]] = set()
         self._to_write: dict[tuple[str, ConversationId], Conversation] = {}  # by person and conversation
+        self._order = asyncio.Lock()  # one at a time is written
         self._looking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -211,17 +213,26 @@ class Folding:
     async def _write_all(self, found: Iterable[tuple[ConversationId, Conversation]] = ()) -> None:
         """Write these and what waits for it; meanwhile they are let go of like the others (`let_go`)."""
         self._to_write |= {(kept.person, conversation): kept for conversation, kept in found}
-        while self._to_write:
-            key = next(iter(self._to_write))
-            await self._write(key[1], self._to_write.pop(key))
+        async with self._order:
+            tried: set[tuple[str, ConversationId]] = set()
+            while fresh := [key for key in self._to_write if key not in tried]:
+                tried.add(fresh[0])
+                kept = self._to_write[fresh[0]]
+                if await self._write(fresh[0][1], kept) and self._to_write.get(fresh[0]) is kept:
+                    del self._to_write[fresh[0]]
+        while len(self._to_write) > MAX_TO_WRITE:
+            del self._to_write[next(iter(self._to_write))]
 
-    async def _write(self, conversation: ConversationId, kept: Conversation) -> None:
+    async def _write(self, conversation: ConversationId, kept: Conversation) -> bool:
+        """Write one down; False where the disk refused it: it waits for the next occasion."""
         try:
             kept = self._lately.clean(kept)  # it may have been taken before something was forgotten
             if kept.summary and await self._synthesis.write(conversation, kept):
                 self._conversations.was_written(conversation, kept)
         except TarsdError as error:
             log.warning("a conversation's summary was not written down: %s", error)
+            return False
+        return True
 
     async def _look(self) -> None:
         while True:

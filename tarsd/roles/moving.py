@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from tarsd import calls
 from tarsd.calls import Entry, ExportItem, ExportRequest, ImportItem, ImportRequest, RefusedEntry
 from tarsd.calls.people import MAX_IMPORT_ENTRIES
-from tarsd.errors import InvalidInput, WireError
+from tarsd.errors import InvalidInput, Overloaded, WireError
 from tarsd.memory.access import is_member, may_see
 from tarsd.memory.bodies import MEMORY, PROJECT, SUMMARY, MemoryBody, ProjectBody, SummaryBody, key_of, read
 from tarsd.memory.importing import Portable, is_known, objection, salted, without_salt
@@ -23,6 +23,7 @@ from tarsd.wire import decode, encode
 
 KINDS = (PROJECT, SUMMARY, MEMORY)  # projects first: what belongs to them needs them
 SALT_BYTES = 16
+MAX_LOOKS = 5
 _BATCH = 200
 _BATCH_BYTES = 1024 * 1024
 _SHAPES: dict[str, type[Portable]] = {PROJECT: ProjectBody, SUMMARY: SummaryBody, MEMORY: MemoryBody}
@@ -82,13 +83,18 @@ class Moving(Role):
     async def _import(self, request: ImportRequest, context: CallContext) -> AsyncGenerator[ImportItem, None]:
         if len(request.entries) > MAX_IMPORT_ENTRIES:
             raise InvalidInput(f"entries: at most {MAX_IMPORT_ENTRIES} in one call, got {len(request.entries)}")
-        fresh, known, refused = await self._sorted(request)
-        item = ImportItem(len(fresh), known, refused)
-        if fresh and not request.preview:
-            salt = secrets.token_bytes
-            records = await self._store.append_many([(kind, "", salted(b, salt(SALT_BYTES))) for kind, b in fresh])
-            item = ImportItem(len(fresh), known, refused, await self._services.confirm(records))
-        yield item
+        for _ in range(MAX_LOOKS):
+            before = self._store.forgettings
+            fresh, known, refused = await self._sorted(request)
+            if not fresh or request.preview:
+                yield ImportItem(len(fresh), known, refused)
+                return
+            written = [(kind, "", salted(body, secrets.token_bytes(SALT_BYTES))) for kind, body in fresh]
+            records = await self._store.append_as_known(written, before)
+            if records is not None:  # else something was forgotten meanwhile, which must not come back with it
+                yield ImportItem(len(fresh), known, refused, await self._services.confirm(records))
+                return
+        raise Overloaded("something is being forgotten all the time; try again", retry_after_s=1)
 
     async def _sorted(self, request: ImportRequest) -> tuple[list[tuple[str, Portable]], int, list[RefusedEntry]]:
         """Return what is to be written, how many are here already, and what is refused."""

@@ -123,7 +123,10 @@ class Puller:
             for member in self._sources():
                 await self._pull(member)
             try:
-                await asyncio.wait_for(self._wake.wait(), self._services.config.memory.pull_s)
+                async with asyncio.timeout(
+                    self._services.config.memory.pull_s
+                ):  # `wait_for` can swallow a cancellation
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -17,6 +17,7 @@ from tarsd.memory.backup_file import FOLDER, Manifest, backups_with, finish, lis
 from tarsd.memory.bodies import document_key
 from tarsd.memory.schema import MIGRATIONS
 from tarsd.memory.store import Store
+from tarsd.memory.writer import RETELL_DUE
 from tarsd.names import NodeId
 
 KEY = document_key(sha("boiler"))
@@ -334,3 +335,42 @@ async def test_they_are_listed_newest_first_with_what_is_wrong(store: Store, tmp
     found = await asyncio.to_thread(listed, folder)
     assert [each.path for each in found] == [str(new), str(old), str(folder / "torn.tarsd-backup")]
     assert [bool(each.problem) for each in found] == [False, False, True]
+
+
+async def test_a_peer_that_was_off_hears_what_was_forgotten_though_the_restored_records_do_not_tell(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    ana, bob = await open_store("memory"), await open_store("bob", BOB)
+    await add_document(ana, "boiler", ["the secret canary"])
+    await add_document(ana, "car", ["the car"])
+    await meet(ana, bob)
+    path = await backed_up(ana, tmp_path)
+    await ana.forget(KEY)
+    await ana.close()
+    await put_back(path, tmp_path / "memory.db", ANA)
+    ana = await open_store("memory")
+    await meet(ana, bob)
+    assert [each.body.file for each in await bob.documents()] == ["car.pdf"]
+    assert ana.mark() == bob.mark()
+    assert b"canary" not in (tmp_path / "bob.db").read_bytes() + (tmp_path / "bob.db-wal").read_bytes()
+    assert await ana.fact(RETELL_DUE) == ""
+    records = sum((await ana.vector()).values())
+    await ana.close()
+    ana = await open_store("memory")
+    assert sum((await ana.vector()).values()) == records
+
+
+async def test_what_was_written_after_a_forgetting_outlives_that_it_is_told_again(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    ana, bob = await open_store("memory"), await open_store("bob", BOB)
+    await add_document(ana, "boiler", ["the boiler"])
+    path = await backed_up(ana, tmp_path)
+    await ana.forget(KEY)
+    await add_document(ana, "boiler", ["the boiler"])
+    await bob.apply(await ana.records_since({}))
+    await ana.close()
+    await put_back(path, tmp_path / "memory.db", ANA)
+    ana = await open_store("memory")
+    await meet(ana, bob)
+    assert await ana.document_count() == await bob.document_count() == 1

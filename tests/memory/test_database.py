@@ -7,6 +7,8 @@ import pytest
 from memory_help import ANA, OpenStore, add_document
 
 from tarsd.errors import StorageError
+from tarsd.memory import database
+from tarsd.memory.bodies import MemoryBody
 from tarsd.memory.schema import MIGRATIONS
 from tarsd.memory.store import Store
 
@@ -117,3 +119,21 @@ async def test_a_full_disk_is_a_storage_error_and_nothing_is_half_written(store:
         await store._database.rows("PRAGMA max_page_count = 1000000")
     await add_document(store, "large", ["many words"])
     assert await store.integrity_check() == []
+
+
+async def test_damage_in_a_file_too_large_to_check_at_each_start_is_met_like_any_other(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store()
+    await store.append("memory", "", MemoryBody("m", "text"))
+    root = (await store.rows("SELECT rootpage FROM sqlite_master WHERE name = 'log'"))[0][0]
+    size = (await store.rows("PRAGMA page_size"))[0][0]
+    await store.close()
+    with (tmp_path / "store.db").open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    monkeypatch.setattr(database, "_CHECK_UP_TO_BYTES", 0)
+    store = await open_store()
+    assert "damaged" in store.problem
+    await store.append("memory", "", MemoryBody("n", "text"))
+    assert len(store.damaged_copies()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tarsd.errors import StorageError
 from tarsd.memory import backup
 from tarsd.memory.bodies import MemoryBody
 from tarsd.memory.store import Store
+from tarsd.memory.writer import SCRUB_DUE
 
 
 @pytest.fixture
@@ -76,3 +78,29 @@ async def test_a_backup_that_does_not_fit_is_an_error_and_leaves_nothing(small_d
     assert [name for name in after if name not in before] == ["backups"]
     assert await shown(store) == sorted(names)
     await store.close()
+
+
+async def test_a_node_starts_on_a_full_disk_though_something_forgotten_is_still_to_be_cleaned_away(
+    small_disk: Path,
+) -> None:
+    store = await Store.open(small_disk / "memory.db", NODE)
+    await store.append_many([("memory", "", MemoryBody(f"n{each}", "the wine is in the cellar")) for each in range(10)])
+    await store._writer.forget(key_of("n0"))
+    await store.close()
+    await write_until_nothing_fits(small_disk / "ballast")
+    store = await Store.open(small_disk / "memory.db", NODE)
+    assert "n0" not in await shown(store)
+    assert await store.fact(SCRUB_DUE)
+    (small_disk / "ballast").unlink()
+    await store.scrub()
+    assert not await store.fact(SCRUB_DUE)
+    await store.close()
+
+
+async def write_until_nothing_fits(path: Path) -> None:
+    def write() -> None:
+        with path.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    await asyncio.to_thread(write)

@@ -7,7 +7,7 @@ import asyncio
 from memory_help import ANA, BOB, OpenStore, passage
 
 from tarsd.calls import Record
-from tarsd.memory.bodies import SummaryBody
+from tarsd.memory.bodies import SummaryBody, TombstoneBody
 from tarsd.memory.log import (
     EMPTY,
     MAX_NAME_CHARS,
@@ -22,6 +22,7 @@ from tarsd.memory.log import (
     reseal,
 )
 from tarsd.memory.store import Store
+from tarsd.wire import encode
 
 ORIGIN = f"{ANA}.1"
 
@@ -206,3 +207,22 @@ async def test_who_is_being_given_a_branch_that_gives_way_meanwhile_is_answered(
     store._writer.heads.update(old)  # as the reader has it that began before
     async with asyncio.timeout(30):
         assert await store.records_since({ORIGIN: 2}, only=ORIGIN) == []
+
+
+async def test_a_tombstone_covers_the_same_whichever_of_two_branches_it_is_on(open_store: OpenStore) -> None:
+    common = chain(["a"])
+    head = Head(common[-1].seq, common[-1].sha)
+    forgets = make(ORIGIN, head, 50, "tombstone", "note/x", encode(TombstoneBody(1.0)))
+    for number in range(6):  # the clones' clocks stand at the same time; now one of them keeps the name, now the other
+        tells = make(ORIGIN, head, 50, "note", "note/x", b"text %d" % number)
+        one, other = await open_store(f"one{number}", ANA), await open_store(f"other{number}", BOB)
+        await one.apply([*common, forgets])
+        await other.apply([*common, tells])
+        await one.give_way(ORIGIN, 1, tells.sha)
+        await other.give_way(ORIGIN, 1, forgets.sha)
+        for _ in range(2):
+            await one.apply(await other.records_since(await one.vector()))
+            await other.apply(await one.records_since(await other.vector()))
+        assert one.mark() == other.mark()
+        assert await log_of(one) == await log_of(other)
+        assert b"text %d" % number not in [row[4] for row in await log_of(one)]

@@ -148,8 +148,8 @@ def test_a_tombstone_covers_its_key_and_all_below_that_is_older() -> None:
     assert not is_covered(replace(record, key="document/10"), graves)
     assert not is_covered(replace(record, key="document"), graves)
     assert not is_covered(replace(record, hlc=51), graves)
-    assert not is_covered(replace(record, hlc=50), graves)  # node.2 is after node.1
-    assert is_covered(replace(record, hlc=50, origin="node.0"), graves)
+    for origin in ("node.0", "node.1~0", "node.2"):  # a branch may give way and be named otherwise
+        assert is_covered(replace(record, hlc=50, origin=origin), graves)
     assert not is_covered(replace(record, kind="tombstone"), graves)
 
 

@@ -10,6 +10,7 @@ from memory_help import ANA, BOB, OpenStore, add_document, passage, sha
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, StorageError
+from tarsd.memory import derive
 from tarsd.memory.bodies import DocumentBody, MemoryBody, SummaryBody
 from tarsd.memory.library import Change, record_id
 from tarsd.memory.sharing import MAX_BATCH_BYTES
@@ -358,3 +359,43 @@ async def test_current_memories_and_summaries_are_found_by_words_in_one_pass_and
     assert [each.key for each in found] == ["memory/m1", "summary/s1"]
     assert [each.key for each in await store.recollections_by_keywords("roof", 5, "en")] == ["summary/s1"]
     assert await store.recollections_by_keywords("?", 5) == []
+
+
+async def test_what_is_taken_in_again_is_there_though_a_clock_a_year_ahead_forgot_it(open_store: OpenStore) -> None:
+    store = await open_store("ana")
+    ahead = await open_store("bob", BOB, clock=lambda: time.time() + 365 * 86_400)
+    await add_document(store, "doc", ["the wine is in the cellar"])
+    await ahead.apply(await store.records_since({}))
+    await ahead.forget_document(sha("doc"))
+    await store.apply(await ahead.records_since(await store.vector()))
+    await add_document(store, "doc", ["the wine is in the cellar"])
+    assert [entry.body.sha256 for entry in await store.documents()] == [sha("doc")]
+    assert len(await found(store, "wine")) == 1
+
+
+async def test_building_anew_that_was_cut_off_is_done_again_at_the_next_start(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store()
+    await add_document(store, "doc", ["the wine is in the cellar"])
+
+    async def is_killed(*of: object) -> None:
+        raise StorageError("the disk went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(derive, "refresh", is_killed)
+        with pytest.raises(StorageError):
+            await store.rebuild_derived()
+    await store.close()
+    assert len(await found(await open_store(), "wine")) == 1
+
+
+async def test_a_store_writes_on_wherever_its_upkeep_was_cancelled(store: Store) -> None:
+    for ticks in range(40):
+        upkeep = asyncio.create_task(store.optimize())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        upkeep.cancel()
+        await asyncio.gather(upkeep, return_exceptions=True)
+        await store.append("memory", "", MemoryBody(f"m{ticks}", "text"))
+    assert len(await store.records_since({})) == 40

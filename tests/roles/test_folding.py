@@ -307,6 +307,26 @@ async def test_a_disk_that_refuses_costs_no_exchange_and_is_tried_again(
     assert [body.exchanges for body in await home.store.summaries()] == [LONG]
 
 
+async def test_a_conversation_that_made_room_while_the_disk_refused_it_is_written_at_the_next_occasion(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folding = home.folding(limit=1)
+    refused = asyncio.Event()
+
+    async def full(*entry: Any) -> None:
+        refused.set()
+        raise StorageError("disk full")
+
+    for _ in range(2):
+        await remember(folding)
+    with monkeypatch.context() as broken:
+        broken.setattr(home.store, "append", full)
+        await remember(folding, conversation=OTHER)
+        await refused.wait()
+    await folding.write_ended()
+    assert [body.conversation for body in await home.store.summaries()] == [TALK]
+
+
 async def test_people_see_their_own_conversations_newest_first(home: Home) -> None:
     folding = home.folding()
     await remember(folding, person="ana", documents=["lease.pdf"], project="flat")

@@ -275,3 +275,22 @@ def test_whatever_is_remembered_goes_through_a_file_and_comes_back_the_same(bodi
             await there.close()
 
     asyncio.run(there_and_back())
+
+
+async def test_what_is_forgotten_while_an_import_is_judged_is_not_brought_back(
+    sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = sides
+    entries = await here.export(ADMIN)
+    judge = there.store.forgotten
+
+    async def forgets(keys: list[str]) -> set[str]:
+        found = await judge(keys)
+        monkeypatch.undo()
+        await there.store.forget_all(["memory/m1"])
+        return found
+
+    monkeypatch.setattr(there.store, "forgotten", forgets)
+    item = await there.take(ADMIN, entries)
+    assert (item.new, [each.field for each in item.refused]) == (len(BODIES) - 1, ["id"])
+    assert "memory/m1" not in await there.shown()

@@ -175,3 +175,14 @@ async def rounds(puller: Puller) -> None:
         puller._wake.set()
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("ticks", range(6))
+async def test_it_stops_though_it_is_woken_at_that_moment(house: House, ticks: int) -> None:
+    house.puller.start()
+    await rounds(house.puller)
+    house.puller.ask(NodeId("nobody"))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await house.puller.stop()
