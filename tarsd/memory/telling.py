@@ -110,3 +110,8 @@ def _stems(sentence: str) -> frozenset[str]:
     """Return what a sentence's words have in common in both languages: its own may not be known."""
     plain = [word for word in words(sentence) if word not in _LITTLE]
     return frozenset(stem_words(stem_words(plain, "en"), "es"))
+
+
+def stems_of(text: str) -> frozenset[str]:
+    """Return the words of a text that mean something, as they are compared with those of another text."""
+    return _stems(text)
