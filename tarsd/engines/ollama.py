@@ -60,6 +60,9 @@ class OllamaEngine:
         if client is not None:
             await client.close()
 
+    async def keep_nothing(self) -> None:
+        """What the server keeps is its own: see `ChatEngine.keep_nothing`."""
+
     def info(self) -> EngineInfo | None:
         """Return the model in use; None while the server was not reached."""
         return self._info

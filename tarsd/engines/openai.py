@@ -137,6 +137,9 @@ class OpenAIEngine:
         if session is not None:
             await session.close()
 
+    async def keep_nothing(self) -> None:
+        """What the server keeps is its own: see `ChatEngine.keep_nothing`."""
+
     def info(self) -> EngineInfo | None:
         """Return the model in use; None while the server was not reached."""
         return self._info
