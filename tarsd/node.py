@@ -145,6 +145,7 @@ class Node:
             self._stopping.insert(-1, role.stop)  # after the drain: open answers need their engine
             await role.start()
         self.api = ApiServer(config.api, self._api_services())
+        self.host.on_forgotten(self.api.let_go)
         self.telling.advertise()
         await self.gossip.start(self.port)
         self._stopping.append(self._say_goodbye)

@@ -215,15 +215,20 @@ async def forgotten(request: web.Request, asked: calls.ForgetRequest, key: str) 
 
 
 async def receipts(request: web.Request) -> web.Response:
-    """GET /api/receipts[?limit=20]: what was forgotten, newest first; keys, never text."""
+    """GET /api/receipts[?limit=20]: what was forgotten, newest first; keys, never text.
+
+    Of what others forgot is shown what the token's person could see itself.
+    """
     limit = query_int(request, "limit", 20, 1, MAX_LIMIT)
-    return json_reply({"receipts": await each(request, calls.RECEIPTS, calls.ReceiptRequest(limit=limit))})
+    return json_reply(
+        {"receipts": await each(request, calls.RECEIPTS, calls.ReceiptRequest("", limit, who_looks(request)))}
+    )
 
 
 async def receipt(request: web.Request) -> web.Response:
     """GET /api/receipts/ID: one receipt as it stands now."""
     wanted = request.match_info["id"][:200]
-    found = await each(request, calls.RECEIPTS, calls.ReceiptRequest(wanted, limit=1))
+    found = await each(request, calls.RECEIPTS, calls.ReceiptRequest(wanted, 1, who_looks(request)))
     if not found:
         raise NotFound(f"id: there is no receipt {wanted!r}")
     return json_reply(found[0])

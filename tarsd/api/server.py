@@ -40,6 +40,7 @@ from tarsd.api.tokens import FILE as TOKENS_FILE
 from tarsd.config import Api
 from tarsd.errors import ConfigError
 from tarsd.gossip.member import Member
+from tarsd.memory.forgetting import Forgotten
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,10 @@ class ApiServer:
         """Return why no named token can be checked; "" = they can."""
         self._tokens.look(time.monotonic())
         return self._tokens.problem
+
+    def let_go(self, forgotten: Forgotten) -> None:
+        """Let go of what the open chats tell of something that is forgotten."""
+        self._sockets.sessions.let_go(forgotten)
 
     def _member_changed(self, member: Member) -> None:
         self._happenings.note(member)

@@ -195,20 +195,25 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 class ForgetItem(msgspec.Struct, frozen=True):
-    """The receipt: what was forgotten (keys, never text), and what was removed where. A later item replaces it."""
+    """The receipt: what was forgotten (keys, never text), and what was removed where. A later item replaces it.
+
+    Who did not forget it is shown the keys of what it could see itself, and no figures.
+    """
 
     receipt: str  # its id, to be asked for later
     keys: list[str]
     nodes: list[Removed]
     at: float = 0.0
     is_whole: bool = False  # every core node that was ever seen has obeyed
+    more: int = 0  # how many keys there are beside `keys`: of very many the first are listed
 
 
 class ReceiptRequest(msgspec.Struct, frozen=True):
-    """Ask for the receipts, newest first; with `receipt`, that one as it stands now."""
+    """Ask for the receipts that this person may see, newest first; with `receipt`, that one as it stands now."""
 
     receipt: str = ""
     limit: int = 20
+    who: Who = Who()
 
 
 class ObeyRequest(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ class RecallItem(msgspec.Struct, frozen=True):
     answers: list[AnswerId] = []
     recalled: list[str] = []  # keys of the memories that its answers were given
     kept_exchanges: int = 0  # how many of its exchanges are in the summary that was written down
+    mixed: bool = False  # told in a project and outside of it: its person's alone
 
 
 class RememberRequest(msgspec.Struct, frozen=True):

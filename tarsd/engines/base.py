@@ -59,6 +59,13 @@ class ChatEngine(Protocol):
         `DeadlineExceeded`. Closing the generator stops the generation.
         """
 
+    async def keep_nothing(self) -> None:
+        """Drop what is kept of questions that were answered: something in them was forgotten.
+
+        An engine of another process than ours can only leave that to its server. Raises `Unavailable` or
+        `DeadlineExceeded` when it was not done: ask again.
+        """
+
 
 def threads(configured: int) -> int:
     """Return how many threads a model may use; 0 = all cores but one, which the daemon and its calls need."""

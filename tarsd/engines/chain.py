@@ -133,6 +133,10 @@ class EngineChain:
         self._tasks = []
         await asyncio.gather(*(keeper.engine.stop() for keeper in self._keepers))
 
+    async def keep_nothing(self) -> None:
+        """Have every engine drop what it keeps of questions that were answered; raises what the first one raises."""
+        await asyncio.gather(*(keeper.engine.keep_nothing() for keeper in self._keepers))
+
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until a question can be answered; returns whether it can."""
         tasks = [asyncio.ensure_future(keeper.wait_usable()) for keeper in self._keepers]

@@ -74,6 +74,11 @@ class LlamaCppWorker:
         finally:
             self.board.leave(answer)
 
+    def keep_nothing(self, request: bytes) -> Iterator[bytes]:
+        """Drop what is kept of questions that were answered, and of those that are open once they end."""
+        self.board.keep_nothing()
+        yield b""
+
     def tick(self) -> None:
         """Do one step for all answers."""
         self.board.step()

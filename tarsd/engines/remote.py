@@ -48,6 +48,9 @@ class RemoteEngine:
         """Return the model in use; None while the server was not reached."""
         return self._info
 
+    async def keep_nothing(self) -> None:
+        """What the server keeps is its own: see `ChatEngine.keep_nothing`."""
+
     async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
         """Yield the answer; see `ChatEngine.generate`. Closing the generator closes the request: the server stops."""
         if self._info is None:

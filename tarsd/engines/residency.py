@@ -95,6 +95,10 @@ class Residency:
         self._here.clear()
         await asyncio.gather(*(resident.chain.stop() for resident in leaving))
 
+    async def keep_nothing(self) -> None:
+        """Have every model in memory drop what it keeps of questions that were answered; raises as an engine does."""
+        await asyncio.gather(*(resident.chain.keep_nothing() for resident in list(self._here.values())))
+
     @property
     def ready(self) -> bool:
         """Whether a request that names no model can be answered: now, or once the own engines are loaded again."""

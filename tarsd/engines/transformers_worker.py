@@ -58,6 +58,11 @@ class TransformersWorker:
         """Yield one `EngineInfo`."""
         yield encode(EngineInfo("transformers", self._name, self._context_tokens))
 
+    def keep_nothing(self, request: bytes) -> Iterator[bytes]:
+        """Drop what is kept of the question that was answered last."""
+        self._cache, self._held = None, []
+        yield b""
+
     def generate(self, request: bytes) -> Iterator[bytes]:
         """Yield the `ChatItem`s of one `ChatRequest`, an item per token."""
         asked = decode(request, ChatRequest)

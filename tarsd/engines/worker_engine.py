@@ -19,7 +19,8 @@ CANCELLED_BESIDE = 4
 
 
 class WorkerChatEngine:
-    """A chat engine whose worker offers `describe` (one `EngineInfo`) and `generate` (`ChatItem`s without names)."""
+    """A chat engine whose worker offers `describe` (one `EngineInfo`), `generate` (`ChatItem`s without names), and
+    `keep_nothing`."""
 
     kind: str
     target: str
@@ -77,6 +78,16 @@ class WorkerChatEngine:
     def info(self) -> EngineInfo | None:
         """Return what is loaded; None while the worker is away."""
         return self._info if self._worker is not None and self._worker.state == "ready" else None
+
+    async def keep_nothing(self) -> None:
+        """Drop what the worker keeps of questions that were answered, so that others begin alike.
+
+        Raises `Unavailable` or `DeadlineExceeded` when it did not: it is to be asked again.
+        """
+        if self.info() is not None and self._worker is not None:
+            async with aclosing(self._worker.call("keep_nothing", b"", deadline_s=_DESCRIBE_S)) as answer:
+                async for _ in answer:
+                    pass
 
     async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[calls.ChatItem, None]:
         """Yield the answer; see `ChatEngine.generate`."""

@@ -75,6 +75,7 @@ class Host:
         self._learning = Learning(dispatch, is_on=learns)
         self._answers: Newest[Event] = Newest()
         self._turns = Turns()
+        self._listeners: list[Callable[[Forgotten], None]] = []
         self._remembering = Remembering(dispatch, members)
 
     async def stop(self) -> None:
@@ -82,9 +83,15 @@ class Host:
         await self._remembering.stop()
         await self._learning.stop()
 
+    def on_forgotten(self, listener: Callable[[Forgotten], None]) -> None:
+        """Have who keeps turns of open chats told of what is forgotten, before it is said to be gone here."""
+        self._listeners.append(listener)
+
     async def let_go(self, forgotten: Forgotten) -> LetGo:
         """Let go of what the conversations hosted here tell of what is forgotten."""
         self._turns.let_go(forgotten)
+        for listener in self._listeners:
+            listener(forgotten)
         return LetGo(conversations=self._remembering.let_go(forgotten))
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:

@@ -4,7 +4,8 @@ Rules
 1. Only the person's own question is looked at (`planning.statements`), here, so that its text travels no further.
 2. Nothing is learned in a temporary chat, or where it is switched off; the nodes that keep memories refuse it too.
 3. What the answer was given as remembered is not learned again from the question that repeats it.
-4. What is learned is the person's own; of nobody in particular, the household's. It names its exchange as its source.
+4. What is learned is the person's own; of nobody in particular, its project's, else the household's. It names its
+   exchange as its source.
 5. The reader never waits for it, and more than `MAX_TASKS` of them wait for nobody.
 """
 
@@ -56,7 +57,8 @@ class Learning:
             request = SaveRequest(
                 question.who,
                 text,
-                scope="person" if question.who.person else "household",
+                scope="person" if question.who.person else "project" if question.project else "household",
+                project="" if question.who.person else question.project,
                 conversation=question.conversation,
                 answer=question.answer,
                 made_by="automatic",

@@ -37,7 +37,7 @@ class Turns:
         return tuple(turn for turn in kept if not self._tells(turn))
 
     def _tells(self, turn: Turn) -> bool:
-        return any(self._lately.without(text) != text for text in (turn.question, turn.answer))
+        return self._lately.tells(turn.question) or self._lately.tells(turn.answer)
 
 
 def _forgot_all_before(turn: Turn) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tarsd.calls import Who
-from tarsd.memory.bodies import MemoryBody, ProjectBody, SummaryBody
+from tarsd.memory.bodies import Body, DocumentBody, MemoryBody, PassageBody, ProjectBody, SummaryBody
 
 
 def may_see(who: Who, body: MemoryBody | SummaryBody, projects: Mapping[str, ProjectBody]) -> bool:
@@ -28,3 +28,20 @@ def may_see(who: Who, body: MemoryBody | SummaryBody, projects: Mapping[str, Pro
 def is_member(who: Who, project: ProjectBody) -> bool:
     """Tell whether a project is this person's too."""
     return who.sees_all or not project.members or who.person in project.members or who.person == project.person
+
+
+def persons_who_see(body: Body | None, projects: Mapping[str, ProjectBody]) -> frozenset[str] | None:
+    """Return who may see something, administrators aside; None = everybody. Of nothing that is known, nobody."""
+    match body:
+        case DocumentBody() | PassageBody():
+            return None
+        case ProjectBody():
+            return frozenset((*body.members, body.person)) if body.members else None
+        case MemoryBody() | SummaryBody() if body.scope == "household":
+            return None
+        case MemoryBody() | SummaryBody() if body.scope == "person":
+            return frozenset((body.person,))
+        case MemoryBody() | SummaryBody():
+            members = persons_who_see(projects.get(body.project), projects)
+            return None if members is None else members | {body.person}
+    return frozenset()

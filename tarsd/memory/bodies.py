@@ -23,6 +23,7 @@ DIARY = "diary"
 SETTING = "setting"
 TOMBSTONE = "tombstone"
 RECEIPT = "receipt"
+RECEIPT_PART = "receipt_part"
 OBEYED = "obeyed"
 
 # What SQLite stores and JSON carries exactly; a larger number in a record is not ours.
@@ -178,13 +179,29 @@ class TombstoneBody(msgspec.Struct, frozen=True):
 class ReceiptBody(msgspec.Struct, frozen=True):
     """What was forgotten at once, by keys; its tombstones stand before it in the same chain.
 
-    `nodes`: the core nodes that were known then, names by id: each is to say that it obeyed (`ObeyedBody`).
+    `nodes`: the core nodes that were known then, names by id: each is to say that it obeyed (`ObeyedBody`). Further
+    keys are in `parts` parts, which stand before it too. `person` forgot it (None: an administrator, or an older
+    version did), and is shown all of it; `persons`, or `everybody`, could see what lay at the keys.
     """
 
     id: Id
     keys: list[str]
     nodes: dict[str, str] = {}
     at: Time = 0.0
+    parts: Count = 0
+    person: Person | None = None
+    persons: list[Person] = []
+    everybody: bool = False
+
+
+class ReceiptPartBody(msgspec.Struct, frozen=True):
+    """Further keys of a receipt, and who could see what lay there."""
+
+    receipt: Id
+    number: Count  # from 1
+    keys: list[str]
+    persons: list[Person] = []
+    everybody: bool = False
 
 
 class ObeyedBody(msgspec.Struct, frozen=True):
@@ -213,6 +230,7 @@ Body = (
     | SettingBody
     | TombstoneBody
     | ReceiptBody
+    | ReceiptPartBody
     | ObeyedBody
 )
 KINDS: dict[str, type[Body]] = {
@@ -225,6 +243,7 @@ KINDS: dict[str, type[Body]] = {
     SETTING: SettingBody,
     TOMBSTONE: TombstoneBody,
     RECEIPT: ReceiptBody,
+    RECEIPT_PART: ReceiptPartBody,
     OBEYED: ObeyedBody,
 }
 
@@ -288,6 +307,8 @@ def key_of(body: Body) -> str:
             return setting_key(body.name, body.person)
         case ReceiptBody():
             return receipt_key(body.id)
+        case ReceiptPartBody():
+            return f"{receipt_key(body.receipt)}/part-{body.number}"
         case ObeyedBody():
             return f"{receipt_key(body.receipt)}/{body.node}"
         case TombstoneBody():

@@ -10,18 +10,20 @@ Rules
 6. One is due to be written down when it has `LONG` exchanges that are not yet, or when nobody touched it for `QUIET_S`;
    a single exchange is no conversation.
 7. A conversation is a project's as long as every exchange was told in that project. Once one was not, it is its
-   person's for good: the members are not shown what was said before the project was chosen, or after.
+   person's for good: the members are not shown what was said before the project was chosen, or after, and the household
+   not what nobody in particular said in a project.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from tarsd.calls import RecallItem, RememberRequest
+from tarsd.memory.bodies import Scope
 from tarsd.names import AnswerId, ConversationId
 
 # Ten conversations must fit a megabyte, whatever a model writes.
@@ -29,6 +31,7 @@ MAX_SUMMARY_CHARS = 8_000
 MAX_TITLE_CHARS = 80
 MAX_RELATIONS = 50
 MAX_RELATION_CHARS = 255
+MAX_RECALLED = 120  # a profile whole, and what many questions were about beside it
 MAX_ANSWERS = 16  # a repeat comes within minutes of the first
 MAX_NAME_CHARS = 64
 
@@ -55,7 +58,10 @@ class Conversation(msgspec.Struct, frozen=True):
     language: str = ""
     title: str = ""
     kept_exchanges: int = 0  # how many of them are in the summary that was written down
+    mixed: bool = False  # told in a project and outside of it (rule 7)
 
+
+_NEW = Conversation("", 0, (), 0.0, 0.0)
 
 Ended = Callable[[ConversationId, Conversation], None]
 
@@ -91,15 +97,22 @@ class Conversations:
             touched_at=now,
             person=told.person,
             projects=_projects(before, told.project),
+            mixed=_is_mixed(before, told.project),
             answers=(before.answers + ((told.of,) if told.of else ()))[-MAX_ANSWERS:],
             document_ids=_related(before.document_ids, told.document_ids),
-            recalled=_related(before.recalled, told.recalled),
+            recalled=_related(before.recalled, told.recalled, MAX_RECALLED),
             language=language or before.language,
             title=before.title or _bounded(title, MAX_TITLE_CHARS),
             kept_exchanges=before.kept_exchanges,
         )
         self._keep(told.conversation, kept)
         return kept
+
+    def place(self, told: RememberRequest) -> tuple[Scope, str]:
+        """Return whose the conversation is once this exchange was told: the scope, and the project."""
+        before = self._kept.get((told.person, told.conversation), _NEW)
+        projects = _projects(before, told.project)
+        return scope_of(told.person, projects, mixed=_is_mixed(before, told.project)), projects[-1] if projects else ""
 
     def repeated(self, told: RememberRequest) -> Conversation | None:
         """Return the conversation when this answer has counted in it already (rule 4)."""
@@ -165,6 +178,19 @@ def _projects(before: Conversation, project: str) -> tuple[str, ...]:
     return now if before.exchanges == 0 or before.projects == now else ()
 
 
+def _is_mixed(before: Conversation, project: str) -> bool:
+    return before.mixed or (
+        before.exchanges > 0 and before.projects != ((project[:MAX_RELATION_CHARS],) if project else ())
+    )
+
+
+def scope_of(person: str, projects: Sequence[str], *, mixed: bool) -> Scope:
+    """Return who may see what is written down of a conversation (rule 7)."""
+    if projects:
+        return "project"
+    return "person" if person or mixed else "household"
+
+
 def is_due(kept: Conversation, now: float) -> bool:
     """Tell whether a conversation is to be written down (rule 6)."""
     new = kept.exchanges - kept.kept_exchanges
@@ -192,6 +218,7 @@ def state_of(kept: Conversation) -> RecallItem:
         answers=list(kept.answers),
         recalled=list(kept.recalled),
         kept_exchanges=kept.kept_exchanges,
+        mixed=kept.mixed,
     )
 
 
@@ -206,10 +233,11 @@ def _from_state(state: RecallItem) -> Conversation:
         projects=_related((), state.projects),
         answers=tuple(state.answers[-MAX_ANSWERS:]),
         document_ids=_related((), state.document_ids),
-        recalled=_related((), state.recalled),
+        recalled=_related((), state.recalled, MAX_RECALLED),
         language=state.language[:MAX_NAME_CHARS],
         title=_bounded(state.title, MAX_TITLE_CHARS),
         kept_exchanges=state.kept_exchanges,
+        mixed=state.mixed,
     )
 
 
@@ -222,8 +250,8 @@ def _bounded(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _related(before: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+def _related(before: tuple[str, ...], new: Iterable[str], most: int = MAX_RELATIONS) -> tuple[str, ...]:
     """Return the names without repetition, those seen last at the end, the oldest dropped beyond the bound."""
     cut = [name[:MAX_RELATION_CHARS] for name in new]
     kept = [name for name in before if name not in cut]
-    return tuple([*kept, *dict.fromkeys(cut)][-MAX_RELATIONS:])
+    return tuple([*kept, *dict.fromkeys(cut)][-most:])

@@ -20,6 +20,7 @@ from tarsd.memory.bodies import (
     PassageBody,
     ProjectBody,
     ReceiptBody,
+    ReceiptPartBody,
     SettingBody,
     SummaryBody,
     TombstoneBody,
@@ -30,6 +31,7 @@ from tarsd.memory.schema import DERIVED_BY_ID
 
 # One transaction's worth: large enough to be quick, small enough that a question does not wait for it.
 BATCH_RECORDS = 250
+_NOT_DERIVED = SettingBody | TombstoneBody | ReceiptBody | ReceiptPartBody | ObeyedBody
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ async def _show(database: Database) -> list[int]:
     texts: list[tuple[int, str, str]] = []
     for number, kind, key, packed in found:
         body = bodies.read(kind, key, packed)
-        if body is None or isinstance(body, SettingBody | TombstoneBody | ReceiptBody | ObeyedBody):
+        if body is None or isinstance(body, _NOT_DERIVED):
             continue
         table, columns = _row(body)
         rows[table].append((number, *columns))

@@ -10,7 +10,7 @@ import msgspec
 from tarsd.memory.bodies import conversation_key
 from tarsd.memory.log import ancestors
 
-MAX_COUNTED = 10_000  # keys whose removal is remembered until a receipt is written
+MAX_COUNTED = 200_000  # keys whose removal is remembered until a receipt is written
 
 
 class Text(msgspec.Struct, frozen=True):

@@ -75,6 +75,10 @@ class LatelyForgotten:
         """Return a conversation's state without what was forgotten lately; its title may tell it too."""
         return replace(told, summary=self.without(told.summary), title=self.without(told.title))
 
+    def tells(self, text: str) -> bool:
+        """Say whether a text tells what was forgotten lately."""
+        return self.without(text) != text
+
     def without(self, summary: str) -> str:
         """Return a new summary without what was forgotten lately."""
         for facts in self._facts():

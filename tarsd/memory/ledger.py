@@ -24,7 +24,7 @@ from tarsd.memory.log import (
     is_covered,
     is_erased,
 )
-from tarsd.memory.schema import ERASE_COVERED, HAS_TEXT, LOG_COLUMNS, UNDER
+from tarsd.memory.schema import COVERED_BY_GRAVE, ERASED, GRAVES, HAS_TEXT, LOG_COLUMNS, UNDER, UNDER_GRAVE
 
 # Records that came before their predecessors; more are dropped and asked for again.
 MAX_WAITING = 10_000
@@ -98,17 +98,16 @@ async def write(database: Database, records: Sequence[Record]) -> Written:
     await database.run_many(f"INSERT INTO log {_INSERT}", _rows(records, graves))
     keys = {record.key for record in records}
     dug = {key: grave for key, grave in graves.items() if old_graves.get(key) != grave}
-    erased: dict[str, list[str]] = {}
-    texts: list[Text] = []
-    for key, grave in dug.items():
-        await database.run("INSERT OR REPLACE INTO graves VALUES (?, ?, ?)", (key, *grave))
-        texts += await _texts_under(database, key, grave)
-        erased[key] = await _erase_under(database, key, grave)
+    await database.run_many("INSERT OR REPLACE INTO graves VALUES (?, ?, ?)", [(key, *dug[key]) for key in dug])
+    texts = await _texts_under(database, dug)
+    erased = await _erase_under(database, dug)
     # A summary that goes on in this very batch has lost what the others tell; the rest of it is nothing forgotten.
     goes_on = {record.key for record in records if record.kind == bodies.SUMMARY}
     texts = [text for text in texts if text.key not in goes_on]
-    counts = {key: len(found) for key, found in erased.items()}
-    return Written(keys.union(*erased.values()), sum(counts.values()), counts, texts)
+    counts = dict.fromkeys(dug, 0)
+    for key in erased:
+        counts[next(above for above in ancestors(key) if above in dug)] += 1
+    return Written(keys.union(erased), len(erased), counts, texts)
 
 
 def _rows(records: Iterable[Record], graves: Mapping[str, Grave]) -> list[tuple[object, ...]]:
@@ -145,29 +144,42 @@ async def untold_graves(database: Database) -> list[tuple[str, int]]:
     return [(key, hlc) for key, hlc in found]
 
 
-async def _texts_under(database: Database, key: str, grave: Grave) -> list[Text]:
+async def _texts_under(database: Database, graves: Mapping[str, Grave]) -> list[Text]:
     """Return what is about to be erased and may be told elsewhere: passages are only in what is made from documents."""
+    if not graves:
+        return []
     found = await database.rows(
-        f"""SELECT kind, key, body FROM log WHERE {UNDER} AND state = {State.READABLE:d}
-            AND kind IN ({_TOLD}) AND hlc <= ?2""",  # noqa: S608
-        (key, grave.hlc),
+        f"""{GRAVES} SELECT DISTINCT log.id, kind, log.key, body FROM grave JOIN log ON {COVERED_BY_GRAVE}
+            WHERE state = {State.READABLE:d} AND kind IN ({_TOLD}) ORDER BY log.id""",  # noqa: S608
+        (_as_json(graves),),
     )
-    return [Text(*row) for row in found]
+    return [Text(*row) for _, *row in found]
 
 
-async def _erase_under(database: Database, key: str, grave: Grave) -> list[str]:
-    """Erase the bodies of all older records at and below a key; return their keys."""
+async def _erase_under(database: Database, graves: Mapping[str, Grave]) -> list[str]:
+    """Erase the bodies of all older records at and below these keys; return the keys of what was erased."""
+    if not graves:
+        return []
     return [
         row[0]
         for table in ("log", "waiting")
-        for row in await database.rows(f"UPDATE {table} {ERASE_COVERED} RETURNING key", (key, grave.hlc))
+        for row in await database.rows(
+            f"""{GRAVES} UPDATE {table} {ERASED} WHERE rowid IN
+                (SELECT log.rowid FROM grave JOIN {table} AS log ON {COVERED_BY_GRAVE}) RETURNING key""",  # noqa: S608
+            (_as_json(graves),),
+        )
     ]
 
 
-async def latest_under(database: Database, key: str) -> int:
-    """Return the greatest hlc at and below a key, 0 when nothing is there."""
+def _as_json(graves: Mapping[str, Grave]) -> str:
+    return msgspec.json.encode([(key, grave.hlc) for key, grave in graves.items()]).decode()
+
+
+async def latest_under(database: Database, keys: Sequence[str]) -> int:
+    """Return the greatest hlc at and below these keys, 0 when nothing is there."""
+    asked = _as_json(dict.fromkeys(keys, Grave(0, "")))
     newest = [
-        await database.value(f"SELECT MAX(hlc) FROM {table} WHERE {UNDER}", (key,))  # noqa: S608
+        await database.value(f"{GRAVES} SELECT MAX(log.hlc) FROM grave JOIN {table} AS log ON {UNDER_GRAVE}", (asked,))  # noqa: S608
         for table in ("log", "waiting")
     ]
     return max(each or 0 for each in newest)

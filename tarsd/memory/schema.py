@@ -81,4 +81,11 @@ UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"
 HAS_TEXT = f"kind <> '{TOMBSTONE}' AND state <> {State.ERASED:d}"
 # What a tombstone (?1 its key, ?2 its hlc) covers and what becomes of it: `log`, rules 2 and 5.
 COVERED = f"{UNDER} AND {HAS_TEXT} AND hlc <= ?2"
-ERASE_COVERED = f"SET body = digest(body), state = {State.ERASED:d} WHERE {COVERED}"
+ERASED = f"SET body = digest(body), state = {State.ERASED:d}"
+ERASE_COVERED = f"{ERASED} WHERE {COVERED}"
+
+# The same of many tombstones at once: ?1 is a list of [key, hlc] in JSON; what is looked through is `log`.
+GRAVES = """WITH grave (key, hlc) AS MATERIALIZED (
+    SELECT value ->> 0, value ->> 1 FROM json_each(?1))"""
+UNDER_GRAVE = "(log.key = grave.key OR (log.key > grave.key || '/' AND log.key < grave.key || '0'))"
+COVERED_BY_GRAVE = f"{UNDER_GRAVE} AND {HAS_TEXT} AND log.hlc <= grave.hlc"

@@ -3,7 +3,7 @@
 Rules
 1. It has one record, whose id follows from person and conversation: touched again, the same record is written anew.
 2. The id tells neither: it is a keyed hash. The salt of the first writing stays.
-3. With a project it is the project's, else with a person the person's, else the household's.
+3. With a project it is the project's, else with a person the person's, else the household's (`conversations`, rule 7).
 4. A record with more exchanges, and one that a person wrote, is never set back; one that something took the place of,
    or that was forgotten, is not gone on from.
 """
@@ -13,8 +13,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from tarsd.calls import RecallItem
-from tarsd.memory.bodies import Scope, Source, SummaryBody
-from tarsd.memory.conversations import Conversation
+from tarsd.memory.bodies import Source, SummaryBody
+from tarsd.memory.conversations import Conversation, scope_of
 from tarsd.memory.facts import dates_of, facts_in, names_of
 from tarsd.names import ConversationId
 
@@ -43,7 +43,7 @@ def body_of(conversation: ConversationId, kept: Conversation, salt: bytes) -> Su
         keywords=names_of(kept.summary, told)[:MAX_KEYWORDS],
         language=kept.language,
         salt=salt,
-        scope=_scope_of(kept),
+        scope=scope_of(kept.person, kept.projects, mixed=kept.mixed),
         person=kept.person,
         project=kept.projects[-1] if kept.projects else "",
         conversation=conversation,
@@ -80,10 +80,5 @@ def state_from(written: SummaryBody) -> RecallItem:
         touched_at=written.ended_at,
         recalled=[key for source in written.sources for key in source.keys],
         kept_exchanges=written.exchanges,
+        mixed=written.scope == "person" and not written.person,
     )
-
-
-def _scope_of(kept: Conversation) -> Scope:
-    if kept.projects:
-        return "project"
-    return "person" if kept.person else "household"

@@ -73,6 +73,11 @@ def without(text: str, facts: Facts) -> str:
     return (" " if "\n" not in text else "\n").join(kept)
 
 
+def tells(text: str, facts: Facts) -> bool:
+    """Say whether any sentence of a text tells one of the facts."""
+    return without(text, facts) != text
+
+
 def codes_of(text: str) -> frozenset[str]:
     """Return the words of a text that are codes (rule 3)."""
     return frozenset(word for word in words(text) if _CODE.fullmatch(word))
@@ -110,3 +115,8 @@ def _stems(sentence: str) -> frozenset[str]:
     """Return what a sentence's words have in common in both languages: its own may not be known."""
     plain = [word for word in words(sentence) if word not in _LITTLE]
     return frozenset(stem_words(stem_words(plain, "en"), "es"))
+
+
+def stems_of(text: str) -> frozenset[str]:
+    """Return the words of a text that mean something, as they are compared with those of another text."""
+    return _stems(text)

@@ -164,7 +164,7 @@ class Writer:
         """
         async with self.order:
             async with self._database.reading():
-                latest = await ledger.latest_under(self._database, key)
+                latest = await ledger.latest_under(self._database, [key])
                 alive = await ledger.is_anything_left(self._database, key)
             if not latest:
                 raise NotFound(f"nothing is known of {key}")
@@ -186,7 +186,7 @@ class Writer:
             if read and not is_as_read(await self._shown(read)):
                 return None
             async with self._database.reading():
-                latest = max([await ledger.latest_under(self._database, key) for key in keys], default=0)
+                latest = await ledger.latest_under(self._database, keys)
             self._clock.pass_by_force(latest)
             new: list[Record] = []
             for key in keys:

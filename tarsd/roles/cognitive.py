@@ -160,8 +160,10 @@ class Cognitive(Role):
         return RoleLoad(queued, running, of_late, self._residency.slots)
 
     async def let_go(self, forgotten: Forgotten) -> LetGo:
-        """See `Role`: what the conversations tell of it, those too that are being folded now."""
-        return LetGo(conversations=self._folding.let_go(forgotten))
+        """See `Role`: what the conversations tell of it, those too that are being folded now, and what models keep."""
+        changed = self._folding.let_go(forgotten)
+        await self._residency.keep_nothing()
+        return LetGo(conversations=changed)
 
     async def _chat(self, request: ChatRequest, context: CallContext) -> AsyncGenerator[ChatItem, None]:
         if not request.messages and not request.prompt:

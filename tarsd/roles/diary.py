@@ -1,7 +1,9 @@
 """The diary for people: what changed in the nights, and how it is undone. Every core node offers `diary` and `undo`.
 
 Rules
-1. Everybody may read what happened; the keys in it only who may see what they stand for.
+1. Everybody may read that a job ran, and how it went. What it changed (its keys, its sentence, how many) is told to
+   who may see all that it changed; else as much of it as that person may see is counted. What is forgotten is nobody's
+   but an administrator's.
 2. Undo is for who may see all that an entry changed, and for administrators.
 3. What is undone is decided by `planning.compaction.undo`; the entry says so, and undoing it again does nothing.
 4. Where a node was killed in the middle of a step, the entry is filled in from what is visible first.
@@ -90,8 +92,9 @@ class Diary(Role):
         keys = [
             change.key
             for change in entry.changes
-            if self._may(who, bodies.get(change.after) or bodies.get(change.before), projects)
+            if self._sees(who, bodies.get(change.after) or bodies.get(change.before), projects)
         ]
+        is_all_seen = len(keys) == len(entry.changes)
         return DiaryEntry(
             id=entry.id,
             job=entry.job,
@@ -99,11 +102,14 @@ class Diary(Role):
             began_at=entry.began_at,
             ended_at=entry.ended_at,
             ok=entry.ok,
-            what=entry.what,
-            changes=0 if entry.undone_at else len(entry.changes),
+            what=entry.what if is_all_seen else f"{len(keys)} changed of what you may see",
+            changes=0 if entry.undone_at else len(keys),
             keys=keys,
             undone_at=entry.undone_at,
         )
+
+    def _sees(self, who: Who, body: Body | None, projects: Mapping[str, ProjectBody]) -> bool:
+        return who.sees_all or (body is not None and self._may(who, body, projects))
 
     def _may(self, who: Who, body: Body | None, projects: Mapping[str, ProjectBody]) -> bool:
         return body is None or not isinstance(body, MemoryBody | SummaryBody) or may_see(who, body, projects)

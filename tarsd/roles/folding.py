@@ -8,6 +8,7 @@ Rules
 4. Who took over a conversation, or lost it, goes on from what the host still knows, else from what was written down.
 5. What is forgotten while exchanges wait to be folded stays forgotten: they were told before.
 6. Conversations that have ended are handed to `written`; that never holds up a question.
+7. What an answer was only given to recall does not get to those who see the summary by it (`memory.narrower`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 from tarsd import calls
 from tarsd.calls import (
@@ -34,6 +35,7 @@ from tarsd.memory import summaries
 from tarsd.memory.conversations import Conversation, Conversations, is_worth, state_of
 from tarsd.memory.forgetting import Forgotten, is_conversation_in
 from tarsd.memory.lately import Cleaner, LatelyForgotten
+from tarsd.memory.narrower import tellable
 from tarsd.names import Capability, ConversationId, NodeId, TraceId
 from tarsd.planning.language import detect_language
 from tarsd.roles.base import Services
@@ -133,7 +135,7 @@ class Folding:
         if kept := self._conversations.repeated(request):
             return state_of(kept)
         before = self._conversations.recall(request.conversation, request.person)
-        exchange = summaries.Exchange(before.summary, request.question, request.answer)
+        exchange = summaries.Exchange(before.summary, request.question, await self._tellable(request, before.recalled))
         written = ""
         if self._waiting <= MAX_WAITING_FOLDS:
             made = await self._summarize(exchange.text(), summaries.MODEL_WORDS, min(deadline_s, FOLD_S))
@@ -149,6 +151,17 @@ class Folding:
             title=self._lately.without(summaries.title_of(request.question)),
         )
         return state_of(kept)
+
+    async def _tellable(self, request: RememberRequest, before: Sequence[str]) -> str:
+        """Return what of the answer is folded in (rule 7)."""
+        scope, project = self._conversations.place(request)
+        if scope == "person":
+            return request.answer
+        found = await self._services.store.get_many([*request.recalled, *before])
+        known = {each.key: each.body for each in found}
+        return await asyncio.to_thread(
+            tellable, request.question, request.answer, known, request.recalled, before, scope=scope, project=project
+        )
 
     async def _know(self, conversation: ConversationId, person: str, seed: RecallItem | None) -> None:
         """Go on from what is known elsewhere (rule 4)."""

@@ -5,7 +5,7 @@ Rules
 2. What goes along is `memory.closure`'s to say. Erasing, what is rewritten and the receipt are one commit.
 3. Every core node that is there is asked to obey at once; the others obey when they get the records, and say so in
    the records (`obeying`), so that every node can show the receipt as it stands.
-4. A receipt holds keys, never a text.
+4. A receipt holds keys, never a text, and who could see what lay at each of them: they alone are shown it.
 5. What this node made of it before it heard goes along when it hears, before it says that it obeyed (`closure.late`).
 """
 
@@ -15,30 +15,30 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tarsd import calls
 from tarsd.calls import (
     ForgetItem,
     ForgetRequest,
     ObeyRequest,
-    ReceiptRequest,
     Removed,
     Who,
 )
 from tarsd.errors import InvalidInput, NotFound, Overloaded, TarsdError
 from tarsd.gossip.member import Member, State
 from tarsd.memory import bodies
-from tarsd.memory.access import is_member, may_see
+from tarsd.memory.access import is_member, may_see, persons_who_see
 from tarsd.memory.bodies import (
     RECEIPT,
+    RECEIPT_PART,
     SUMMARY,
     Body,
     DocumentBody,
     MemoryBody,
-    ObeyedBody,
     ProjectBody,
     ReceiptBody,
+    ReceiptPartBody,
     SummaryBody,
     key_of,
     receipt_key,
@@ -48,16 +48,33 @@ from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.store import Entry
 from tarsd.names import Capability, NodeId
-from tarsd.planning.receipts import NOT_YET, nodes_to_obey, receipt_item, removed_of, still_to_obey
+from tarsd.planning.receipts import (
+    NOT_YET,
+    Audience,
+    listing,
+    nodes_to_obey,
+    receipt_item,
+    removed_of,
+    still_to_obey,
+    with_keys,
+)
 from tarsd.roles.base import Attributes, Role, Services
 from tarsd.roles.obeying import Obeying, Part
+from tarsd.roles.receipts import Receipts
 from tarsd.rpc import CallContext, Handler
 
 _BodyT = TypeVar("_BodyT")
 
 MAX_LOOKS = 5
 OBEY_S = 10.0  # what a node that is there is given; one that needs longer is pending in the receipt
-MAX_RECEIPTS = 500
+
+
+class _Along(NamedTuple):
+    """What goes along, the summaries that are to go on as they were read, and who could see what lies at each key."""
+
+    found: Closure
+    read: dict[str, Body]
+    seen_by: dict[str, Audience]
 
 
 class Forgetting(Role):
@@ -74,13 +91,14 @@ class Forgetting(Role):
         self._services = services
         self._catch_up = catch_up
         self._store = services.store
+        self._receipts = Receipts(services.store, self._members)
         self._obeying = Obeying(services, [*parts, self._delete_leftovers, self._forget_what_was_made_of_it])
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
         return {
             calls.FORGET.name: self._forget,
-            calls.RECEIPTS.name: self._receipts,
+            calls.RECEIPTS.name: self._receipts.shown,
             calls.OBEY.name: self._obey,
         }
 
@@ -106,26 +124,27 @@ class Forgetting(Role):
         if bool(request.key) == bool(request.conversation):
             raise InvalidInput("key: give either a key or a conversation")
         if request.preview:
-            found, _ = await self._what_goes_along(request)
-            yield ForgetItem("", found.keys, [])
+            yield listing("", (await self._what_goes_along(request)).found.keys, [])
             return
-        yield await self._everywhere(await self._forgotten(request))
+        yield await self._everywhere(*await self._forgotten(request))
 
-    async def _forgotten(self, request: ForgetRequest) -> ReceiptBody:
+    async def _forgotten(self, request: ForgetRequest) -> tuple[ReceiptBody, list[ReceiptPartBody]]:
         """Erase it here and write the receipt; what was written anew meanwhile is looked at again."""
         identity = self._services.identity
         nodes = nodes_to_obey(self._services.members(), await self._store.vector())
         nodes[identity.node_id] = identity.name
         for _ in range(MAX_LOOKS):
-            found, read = await self._what_goes_along(request)
-            receipt = ReceiptBody(secrets.token_hex(8), found.keys, nodes, time.time())
-            written: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
-            if await self._store.forget_as_read(found.keys, [*written, (RECEIPT, "", receipt)], read) is not None:
-                return receipt
+            along = await self._what_goes_along(request)
+            person = None if request.who.sees_all else request.who.person
+            receipt = ReceiptBody(secrets.token_hex(8), [], nodes, time.time(), person=person)
+            receipt, parts = with_keys(receipt, along.seen_by)
+            entries: list[Entry] = [(SUMMARY, "", body) for body in along.found.rewritten.values()]
+            entries += [*((RECEIPT_PART, "", part) for part in parts), (RECEIPT, "", receipt)]
+            if await self._store.forget_as_read(along.found.keys, entries, along.read) is not None:
+                return receipt, parts
         raise Overloaded("what tells it is being written anew all the time; try again", retry_after_s=1)
 
-    async def _what_goes_along(self, request: ForgetRequest) -> tuple[Closure, dict[str, Body]]:
-        """Return it, and the summaries as they were read that are to go on."""
+    async def _what_goes_along(self, request: ForgetRequest) -> _Along:
         projects = {body.id: body for body in await self._bodies("project", ProjectBody)}
         remembered: list[Remembered] = [
             *await self._bodies("memory", MemoryBody),
@@ -141,7 +160,12 @@ class Forgetting(Role):
         )  # beside the loop: it reads all that is remembered
         if request.conversation:
             await self._refuse_what_is_anothers(request.who, found.forgotten, projects)
-        return found, {key_of(body): body for body in remembered if key_of(body) in found.rewritten}
+        known: dict[str, Body] = {key_of(body): body for body in (*remembered, *projects.values())}
+        return _Along(
+            found,
+            {key: known[key] for key in found.rewritten},
+            {key: _seen_by(key, known.get(key), projects) for key in found.keys},
+        )
 
     async def _bodies(self, kind: str, shape: type[_BodyT]) -> list[_BodyT]:
         return [body for body in await self._store.bodies_below(kind) if isinstance(body, shape)]
@@ -174,7 +198,7 @@ class Forgetting(Role):
             if isinstance(body, MemoryBody | SummaryBody) and not may_see(who, body, projects):
                 raise NotFound("nothing is known of that conversation")
 
-    async def _everywhere(self, receipt: ReceiptBody) -> ForgetItem:
+    async def _everywhere(self, receipt: ReceiptBody, parts: Sequence[ReceiptPartBody]) -> ForgetItem:
         """Have it obeyed here and by every core node that is there; return the receipt."""
         others = [member for member in self._services.members() if self._is_there(member)]
         own, *found = await asyncio.gather(
@@ -182,7 +206,7 @@ class Forgetting(Role):
         )
         said = {str(member.node): removed for member, removed in zip(others, found, strict=True)}
         said[self._services.identity.node_id] = own
-        return receipt_item(receipt, said, self._members())
+        return receipt_item(receipt, parts, said, self._members())
 
     async def _ask(self, member: Member, receipt: str) -> Removed:
         try:
@@ -235,19 +259,12 @@ class Forgetting(Role):
                 return LetGo(problem="what was made of it is being written anew; it is looked at again")
         return LetGo()
 
-    # --- receipts ---------------------------------------------------------------------------------------------
 
-    async def _receipts(self, request: ReceiptRequest, context: CallContext) -> AsyncGenerator[ForgetItem, None]:
-        if not 0 < request.limit <= MAX_RECEIPTS:
-            raise InvalidInput(f"limit: {request.limit}, allowed is 1 to {MAX_RECEIPTS}")
-        found = await self._store.bodies_below("receipt")
-        receipts = [body for body in found if isinstance(body, ReceiptBody) and request.receipt in ("", body.id)]
-        if request.receipt and not receipts:
-            raise NotFound(f"receipt: there is none with the id {request.receipt[:80]!r}")
-        said: dict[str, dict[str, Removed]] = {}
-        for body in found:
-            if isinstance(body, ObeyedBody):
-                said.setdefault(body.receipt, {})[body.node] = removed_of(body)
-        members = self._members()
-        for receipt in sorted(receipts, key=lambda each: -each.at)[: request.limit]:
-            yield receipt_item(receipt, said.get(receipt.id, {}), members)
+def _seen_by(key: str, body: Body | None, projects: Mapping[str, ProjectBody]) -> Audience:
+    kind, _, rest = key.partition("/")
+    if kind == "document":
+        return None
+    if kind == "conversation":
+        _, _, person = rest.rpartition("/") if "/" in rest else ("", "", None)
+        return frozenset() if person is None else frozenset(("" if person == "-" else person,))
+    return persons_who_see(body, projects)

@@ -23,6 +23,7 @@ from tarsd.memory.backup_file import backups_with
 from tarsd.memory.bodies import OBEYED, ObeyedBody, ReceiptBody, receipt_key
 from tarsd.memory.forgetting import Forgotten, LetGo, Removal
 from tarsd.roles.base import Services
+from tarsd.roles.receipts import all_keys
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Obeying:
         answered = {body.receipt for body in bodies if isinstance(body, ObeyedBody) and body.node == me}
         for body in bodies:
             if isinstance(body, ReceiptBody) and me in body.nodes and body.id not in answered:
-                self._heard(Forgotten(tuple(body.keys), (), (body.id,), was_cut_off=True))
+                keys = await all_keys(self._store, body)
+                self._heard(Forgotten(tuple(keys), (), (body.id,), was_cut_off=True))
         self._task = asyncio.create_task(self._run(), name="forgetting")
 
     async def stop(self) -> None:
@@ -149,7 +151,8 @@ class Obeying:
         identity, body = self._services.identity, await self._store.body_of(receipt_key(receipt))
         if not isinstance(body, ReceiptBody):
             return
-        removal, more = self._store.removed(body.keys), _sum(self._let_go.get(key, LetGo()) for key in body.keys)
+        keys = await all_keys(self._store, body)
+        removal, more = self._store.removed(keys), _sum(self._let_go.get(key, LetGo()) for key in keys)
         if identity.node_id not in body.nodes and removal == Removal():
             return
         if await self._store.body_of(f"{receipt_key(receipt)}/{identity.node_id}") is not None:
@@ -164,7 +167,7 @@ class Obeying:
             keywords=removal.keywords,
             cached=more.cached,
             conversations=more.conversations,
-            backups=await asyncio.to_thread(backups_with, folder, list(body.keys)),
+            backups=await asyncio.to_thread(backups_with, folder, keys),
             damaged_copies=await asyncio.to_thread(self._store.damaged_copies),
             at=time.time(),
         )

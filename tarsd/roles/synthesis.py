@@ -38,7 +38,7 @@ class Synthesis:
         if not (self._services.config.memory.automatic and await self._services.store.automatic(kept.person)):
             return False
         if not await self._is_told_by_a_member(kept):
-            kept = msgspec.structs.replace(kept, projects=())
+            kept = msgspec.structs.replace(kept, projects=(), mixed=True)
         written = await self._written(conversation, kept.person)
         if not synthesis.may_replace(written, kept):
             return True

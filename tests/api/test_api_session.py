@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from tarsd.api.session import KEEP_S, MAX_SESSIONS, MAX_TURN_CHARACTERS, MAX_TURNS, Session, Sessions, new_conversation
-from tarsd.names import ConversationId
+from tarsd.api.session import (
+    KEEP_S,
+    MAX_SESSIONS,
+    MAX_TURN_CHARACTERS,
+    MAX_TURNS,
+    Ended,
+    Session,
+    Sessions,
+    new_conversation,
+)
+from tarsd.calls import Usage
+from tarsd.host.events import DoneEvent
+from tarsd.memory.bodies import MEMORY, MemoryBody
+from tarsd.memory.forgetting import Forgotten, Text
+from tarsd.names import AnswerId, ConversationId
+from tarsd.wire import encode
 
 
 def test_a_session_holds_the_last_turns_each_cut_to_the_bound():
@@ -44,6 +58,37 @@ def test_a_session_is_its_persons_and_a_temporary_chat_is_another():
     assert not sessions.open(conversation, 1.0, person="leo").turns
     assert not sessions.open(conversation, 1.0).turns
     assert [turn.question for turn in sessions.open(conversation, 1.0, person="ana").turns] == ["my PIN is 9911"]
+
+
+def pin_forgotten() -> Forgotten:
+    body = MemoryBody("a", "Ana's PIN is 9911 of the bank card")
+    return Forgotten(("memory/a",), (Text(MEMORY, "memory/a", encode(body)),))
+
+
+def test_turns_and_the_last_answer_that_tell_what_is_forgotten_go_and_do_not_come_again():
+    sessions = Sessions()
+    chat = sessions.open(ConversationId("c"), 0.0, person="ana")
+    chat.remember("What is Ana's PIN of the bank card?", "Ana's PIN of the bank card is 9911.")
+    chat.remember("And the weather?", "It rains.")
+    chat.ended = Ended(
+        AnswerId("a"),
+        "Ana's PIN of the bank card is 9911.",
+        DoneEvent("stop", "n", "n", "e", "m", [], Usage(), 0.1, 0.2),
+    )
+    sessions.let_go(pin_forgotten())
+    assert chat.ended is None
+    chat.remember("Forget Ana's PIN", "Forgotten for good: Ana's PIN is 9911 of the bank card")
+    chat.remember("Thanks", "Welcome.")
+    assert [turn.question for turn in chat.turns] == ["And the weather?", "Thanks"]
+
+
+def test_of_a_conversation_that_is_forgotten_no_turn_is_kept():
+    sessions = Sessions()
+    for person in ("ana", "leo"):
+        sessions.open(ConversationId("c"), 0.0, person=person).remember("How are you?", "Fine.")
+    sessions.let_go(Forgotten(("conversation/c/ana",)))
+    assert not sessions.open(ConversationId("c"), 0.0, person="ana").turns
+    assert sessions.open(ConversationId("c"), 0.0, person="leo").turns
 
 
 def test_conversations_cannot_be_guessed():

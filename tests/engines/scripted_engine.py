@@ -24,6 +24,8 @@ class Script:
     after: TarsdError | None = None  # raised once the last item is out
     ends: bool = True  # with a last item
     started: int = 0
+    dropped: int = 0  # how often it was told to keep nothing
+    refuses_to_drop: TarsdError | None = None
     closed: int = 0
 
 
@@ -46,6 +48,11 @@ class ScriptedEngine:
 
     async def stop(self) -> None:
         self._info = None
+
+    async def keep_nothing(self) -> None:
+        self._script.dropped += 1
+        if self._script.refuses_to_drop is not None:
+            raise self._script.refuses_to_drop
 
     def info(self) -> EngineInfo | None:
         return self._info

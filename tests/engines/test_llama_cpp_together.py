@@ -191,6 +191,36 @@ def test_what_is_pushed_out_is_saved_and_comes_back_with_the_same_words() -> Non
     worker.close()
 
 
+def test_told_to_keep_nothing_it_reads_every_prompt_anew_and_saves_none() -> None:
+    worker = made(context_tokens=256)
+    one = question("Why do birds sing in the early morning? " * 12, max_tokens=10)
+    expected = alone(worker, one).text
+    alone(worker, question("What is the sea? " * 30, max_tokens=10))
+    board = worker.board
+    assert board.shelf.rows()
+    list(worker.keep_nothing(b""))
+    assert (board.shelf.rows(), board.shelf.held_bytes, board._texts) == ([], 0, {})
+    assert [row.held for row in board.cache.rows if row.held] == []
+    again = alone(worker, one)
+    assert (again.cached, again.text) == (0, expected)
+    worker.close()
+
+
+def test_what_is_being_written_when_it_is_told_to_keep_nothing_is_kept_no_longer_than_that(worker: Any) -> None:
+    asked = question("Why do birds sing in the early morning? " * 4, max_tokens=8)
+    expected = alone(worker, asked).text
+    forget(worker)
+    readers = [Reader(worker, asked) for _ in range(5)]  # four are written, one waits
+    finish(worker, *readers, most=6)
+    list(worker.keep_nothing(b""))
+    finish(worker, *readers)
+    for reader in readers:
+        reader.close()
+    assert {reader.text for reader in readers} == {expected}
+    assert alone(worker, asked).cached == 0
+    assert alone(worker, asked).cached > 0  # and what comes later is kept again
+
+
 def test_without_memory_for_it_nothing_is_saved() -> None:
     worker = made(context_tokens=256, warm_mib=0)
     one = question("Why do birds sing in the early morning? " * 12, max_tokens=3)

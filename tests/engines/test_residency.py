@@ -335,3 +335,11 @@ async def test_unloading_frees_it_now(start: Any) -> None:
     assert await home.residency.unload("small")
     assert here(home) == set()
     assert not await home.residency.unload("small")
+
+
+async def test_every_model_in_memory_is_told_to_keep_nothing(start: Any) -> None:
+    home = await start()
+    await ask(home, "small")
+    await ask(home)
+    await home.residency.keep_nothing()
+    assert sum(script.dropped for script in SCRIPTS.values()) == len(home.residency.loaded()) + 1

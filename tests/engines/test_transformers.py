@@ -162,3 +162,10 @@ async def test_what_it_cannot_hold_an_answer_to_is_for_another_engine(engine: Tr
     values = {"tools": [calls.Tool("t")], "json_schema": "{}", "grammar": 'root ::= "a"'}
     with pytest.raises(CannotServe, match=field):
         await answer(engine, question(**{field: values[field]}))
+
+
+async def test_told_to_keep_nothing_it_says_the_same_afterwards(engine: TransformersEngine) -> None:
+    asked = question("Why do birds sing in the early morning?", max_tokens=4)
+    expected = text_of(await answer(engine, asked))
+    await engine.keep_nothing()
+    assert text_of(await answer(engine, asked)) == expected

@@ -40,3 +40,11 @@ async def test_a_question_is_prepared_without_such_turns() -> None:
     (chat,) = [request for _, name, request in peers.asked if name == "chat"]
     assert "9911" not in str(chat.messages)
     assert "rain" in str(chat.messages)
+
+
+async def test_who_keeps_turns_of_open_chats_hears_of_it_before_it_is_said_to_be_gone() -> None:
+    host, _ = build({"p": {"chat": says("No.")}})
+    heard: list[Forgotten] = []
+    host.on_forgotten(heard.append)
+    await host.let_go(FORGOTTEN)
+    assert heard == [FORGOTTEN]

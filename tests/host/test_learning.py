@@ -53,6 +53,16 @@ async def test_what_nobody_in_particular_states_is_the_households() -> None:
     assert request.scope == "household"
 
 
+async def test_what_nobody_in_particular_states_in_a_project_is_the_projects() -> None:
+    (request,) = await Household().learn("We moved to Leeds", who=Who(), project="flat")
+    assert (request.scope, request.project) == ("project", "flat")
+
+
+async def test_what_a_person_states_in_a_project_stays_its_own() -> None:
+    (request,) = await Household().learn("We moved to Leeds", project="flat")
+    assert (request.scope, request.project) == ("person", "")
+
+
 async def test_nothing_is_learned_from_the_answer_or_earlier_turns() -> None:
     house = Household(answer="My name is Max.")
     assert await house.learn("Who are you really?", turns=(Turn("my name is Eva", "My name is Max"),)) == []

@@ -1,12 +1,14 @@
 """Looks for a word wherever it may have been left: in files, in whatever encoding, and in what crossed the network.
 
-`spellings` are what is looked for: the word as text in every usual encoding, in hex, and in base64 at each of the three
-places where it may begin. Letters count in either case, as an index of stems would have them.
+`spellings` are what is looked for: the word as text in every usual encoding (msgpack has it as UTF-8), as JSON escapes
+it where it would, in hex, and in base64 at each of the three places where it may begin. Letters count in either case,
+as an index of stems would have them.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import stat
@@ -28,6 +30,8 @@ def spellings(word: str) -> dict[str, bytes]:
     """Return what a trace of a word would look like, by name; all lower case but base64."""
     plain = word.lower()
     found = {encoding: plain.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le")}
+    if (escaped := json.dumps(plain)[1:-1]) != plain:
+        found["json"] = escaped.encode()
     found["hex"] = word.encode().hex().encode()
     for place in range(3):
         whole = base64.b64encode(b"\0" * place + word.encode())

@@ -12,8 +12,9 @@ import pytest
 from tarsd import calls
 from tarsd.calls import ChatItem, RecallRequest, RememberRequest, Speed
 from tarsd.config import CatalogModel, Models
-from tarsd.errors import Superseded
+from tarsd.errors import EngineUnavailable, Superseded
 from tarsd.gossip.messages import MAX_FACT_VALUE_BYTES
+from tarsd.memory.forgetting import Forgotten
 from tarsd.memory.store import Store
 from tarsd.names import AnswerId, ConversationId, TraceId
 from tarsd.roles.cognitive import Cognitive
@@ -32,6 +33,12 @@ class ScriptedChain:
     def __init__(self) -> None:
         self.asked: list[tuple[calls.ChatRequest, float]] = []
         self.error: Exception | None = None
+        self.kept = True
+
+    async def keep_nothing(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.kept = False
 
     async def generate(self, request: calls.ChatRequest, deadline_s: float) -> AsyncGenerator[ChatItem, None]:
         self.asked.append((request, deadline_s))
@@ -54,6 +61,18 @@ async def role(tmp_path: Path) -> AsyncGenerator[tuple[Cognitive, ScriptedChain]
 async def remember(role: Cognitive, question: str) -> Any:
     request = RememberRequest(TALK, question, "It is 900 euros, said Ana on 3 May 2026.", ["lease.pdf"])
     return await one(role.handlers()[calls.REMEMBER.name], request)
+
+
+async def test_what_models_keep_of_questions_goes_with_what_is_forgotten_or_it_is_not_said_to_be_gone(
+    role: tuple[Cognitive, ScriptedChain],
+) -> None:
+    cognitive, chain = role
+    chain.error = EngineUnavailable("it hangs")
+    with pytest.raises(EngineUnavailable):
+        await cognitive.let_go(Forgotten(("memory/a",)))
+    chain.error = None
+    await cognitive.let_go(Forgotten(("memory/a",)))
+    assert not chain.kept
 
 
 async def test_each_exchange_is_folded_into_the_summary_before_it(role: tuple[Cognitive, ScriptedChain]) -> None:

@@ -263,6 +263,29 @@ async def test_only_who_may_see_all_of_it_may_undo(store: Store) -> None:
     assert len((await undo(store, Who("ana"))).restored) == 3
 
 
+async def diary(store: Store, who: Who) -> calls.DiaryEntry:
+    role = Diary(services(store, None, []), Journal(store, "pc1"))
+    item: calls.DiaryItem = await one(role.handlers()[calls.DIARY.name], calls.DiaryRequest(who))
+    (entry,) = item.entries
+    return entry
+
+
+async def test_what_a_night_changed_of_one_person_is_told_to_that_person_and_an_administrator(store: Store) -> None:
+    await write(store, *(memory(b.id, b.text, scope="person", person="ana", made_at=b.made_at) for b in BOILER))
+    await compact(store)
+    await Journal(store, "pc1").close(ENTRY, "compact_memory", 1.0, 2.0, "2 memories merged into 1", ok=True)
+    for who in (Who("ana"), ADMIN):
+        entry = await diary(store, who)
+        assert (entry.what, entry.changes, len(entry.keys)) == ("2 memories merged into 1", 3, 3)
+    for who in (Who("luis"), Who()):
+        entry = await diary(store, who)
+        assert (entry.job, entry.ok) == ("compact_memory", True)
+        assert (entry.what, entry.changes, entry.keys) == ("0 changed of what you may see", 0, [])
+    for key in [f"memory/{b.id}" for b in BOILER]:
+        await store.forget(key)
+    assert (await diary(store, Who("luis"))).keys == []
+
+
 async def test_an_unknown_entry_is_told(store: Store) -> None:
     with pytest.raises(NotFound):
         await undo(store, entry="nothing")

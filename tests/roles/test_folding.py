@@ -279,6 +279,77 @@ async def test_a_project_makes_it_the_projects_and_nobody_makes_it_the_household
     assert (found["project"].project, found["project"].person) == ("flat", "ana")
 
 
+async def keep(home: Home, text: str, **place: Any) -> str:
+    """Write a memory down; return its key."""
+    body = MemoryBody(text.split()[0].strip(":"), text, **place)
+    await home.store.append(MEMORY, "", body)
+    return f"memory/{body.id}"
+
+
+async def test_what_a_person_only_recalled_in_a_project_does_not_reach_its_members(home: Home) -> None:
+    """The model writes what it is told, and what is mended comes from the exchange: neither may have it."""
+    await home.store.append("project", "", ProjectBody("flat", "Flat", members=["ana", "leo"], person="ana"))
+    key = await keep(home, "Salary: Ana earns 2345 euros", scope="person", person="ana")
+    folding = home.folding()
+    home.writer.writes = "Ana earns 2345 euros. Ana asked for the rent."
+    said = {"person": "ana", "project": "flat"}
+    await remember(folding, "Can Ana pay a rent of 800?", answer="Yes, Ana earns 2345 euros.", recalled=[key], **said)
+    await remember(folding, "And 900?", answer="Of the 2345 euros that is much. The flat is 70 m2.", **said)
+    await folding.stop()
+    (body,) = await home.store.summaries()
+    assert (body.scope, body.project) == ("project", "flat")
+    assert "2345" not in f"{body}"
+    assert not any("2345" in asked for asked in home.writer.asked)
+    assert "800" in body.text
+    assert "70 m2" in body.text
+
+
+async def test_what_a_person_says_itself_in_a_project_is_its_members(home: Home) -> None:
+    key = await keep(home, "Salary: Ana earns 2345 euros", scope="person", person="ana")
+    folding = home.folding()
+    for _ in range(2):
+        await remember(folding, "I earn 2345 euros.", answer="Fine.", recalled=[key], person="ana", project="flat")
+    await folding.stop()
+    (body,) = await home.store.summaries()
+    assert "2345" in body.text
+
+
+async def test_in_its_own_conversation_a_person_is_told_what_it_recalled(home: Home) -> None:
+    key = await keep(home, "Salary: Ana earns 2345 euros", scope="person", person="ana")
+    summary = (await remember(home.folding(), answer="Ana earns 2345 euros.", recalled=[key], person="ana")).summary
+    assert "2345" in summary
+
+
+async def test_what_nobody_in_particular_recalled_of_a_project_does_not_reach_the_household(home: Home) -> None:
+    key = await keep(home, "Oven: it costs 765 euros", scope="project", project="kitchen")
+    summary = (await remember(home.folding(), answer="The oven costs 765 euros.", recalled=[key])).summary
+    assert "765" not in summary
+
+
+async def test_what_nobody_in_particular_said_in_a_project_and_outside_of_it_is_not_the_households(home: Home) -> None:
+    folding = home.folding()
+    await remember(folding, project="flat")
+    await remember(folding)
+    await folding.stop()
+    (body,) = await home.store.summaries()
+    assert (body.scope, body.person, body.project) == ("person", "", "")
+    later = home.folding()  # also where it goes on from its record
+    assert (await recall(later)).mixed
+    await remember(later)
+    await later.stop()
+    assert [body.scope for body in await home.store.summaries()] == ["person"]
+
+
+async def test_what_nobody_in_particular_said_in_a_project_of_others_is_not_the_households(home: Home) -> None:
+    await home.store.append("project", "", ProjectBody("flat", "Flat", members=["leo"], person="leo"))
+    folding = home.folding()
+    for _ in range(2):
+        await remember(folding, project="flat")
+    await folding.stop()
+    (body,) = await home.store.summaries()
+    assert (body.scope, body.project) == ("person", "")
+
+
 async def test_a_project_takes_nothing_from_who_is_no_member(home: Home) -> None:
     await home.store.append("project", "", ProjectBody("flat", "Flat", members=["leo"], person="leo"))
     folding = home.folding()

@@ -32,6 +32,8 @@ from tarsd.memory.bodies import (
 )
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.store import Store
+from tarsd.names import ConversationId
+from tarsd.planning import receipts as receipts_module
 from tarsd.roles.forgetting import Forgetting
 from tarsd.roles.obeying import Part
 from tests.roles.home import Home, HomeNode
@@ -40,7 +42,7 @@ from tests.roles.role_help import SERVED, one
 SHA = "d" * 64
 CANARY = "Xylophonkanarie"
 STEM = b"ylophonkanar"
-ANA, BOB = Who("ana"), Who("bob")
+ANA, BOB, ADMIN = Who("ana"), Who("bob"), Who(sees_all=True)
 SECRET = MemoryBody("a", f"The code word of the safe is {CANARY}")
 
 
@@ -97,8 +99,9 @@ async def forget(role: Forgetting, key: str = "memory/a", who: Who = ANA, **more
     return await one(role.handlers()[calls.FORGET.name], ForgetRequest(who, key, **more))
 
 
-async def receipts(role: Forgetting, receipt: str = "") -> list[ForgetItem]:
-    return [item async for item in role.handlers()[calls.RECEIPTS.name](ReceiptRequest(receipt), SERVED)]
+async def receipts(role: Forgetting, receipt: str = "", who: Who = ADMIN) -> list[ForgetItem]:
+    asked = ReceiptRequest(receipt, who=who)
+    return [item async for item in role.handlers()[calls.RECEIPTS.name](asked, SERVED)]
 
 
 async def until_whole(role: Forgetting, store: Store) -> None:
@@ -453,3 +456,57 @@ async def test_vectors_of_a_role_that_the_node_has_no_more_are_deleted(home: Hom
     assert (await forget(role)).is_whole
     assert left_in(tmp_path) == []
     await role.stop()
+
+
+async def test_more_is_forgotten_at_once_than_one_record_holds_the_keys_of(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With bounds that fewer memories reach: `planning.receipts` is held to the real ones by its own tests."""
+    monkeypatch.setattr(receipts_module, "MAX_PART_BYTES", 1000)
+    monkeypatch.setattr(receipts_module, "MAX_LISTED", 50)
+    many = 100
+    await remember(home, ProjectBody("p", "Archive", members=["ana"]))
+    store = home.nodes["a"].store
+    bodies = [
+        MemoryBody(f"{number:05}{'x' * 50}", f"Box {number}: {CANARY}", scope="project", project="p", person="ana")
+        for number in range(many)
+    ]
+    await store.append_many([(MEMORY, "", body) for body in bodies])
+    await home.settle()
+    receipt = await forget(pair[0], "project/p")
+    assert len(receipt.keys) + receipt.more == many + 1
+    await until_whole(pair[0], store)
+    await home.settle()
+    for role in pair:
+        (shown,) = await receipts(role, who=ANA)
+        assert (shown.receipt, shown.more, shown.is_whole) == (receipt.receipt, receipt.more, True)
+        assert {node.records for node in shown.nodes} == {many + 1}
+        assert await receipts(role, who=BOB) == []
+    assert left_in(tmp_path) == []
+
+
+async def test_a_receipt_is_its_persons_and_of_what_all_could_see_everybodys(
+    home: Home, pair: tuple[Forgetting, Forgetting]
+) -> None:
+    hers = msgspec.structs.replace(SECRET, scope="person", person="ana")
+    await remember(home, hers, SummaryBody("s", "Talk", f"It rained. The safe's code word is {CANARY}."))
+    given = await forget(pair[0])
+    assert given.keys == ["memory/a", "summary/s"]
+    await home.settle()
+    for who, keys in ((ANA, given.keys), (ADMIN, given.keys), (BOB, ["summary/s"]), (Who(), ["summary/s"])):
+        (shown,) = await receipts(pair[1], who=who)
+        assert shown.keys == keys
+    assert [node.records for node in (await receipts(pair[1], who=BOB))[0].nodes] == [0, 0]
+
+
+async def test_whose_conversation_was_forgotten_is_told_to_that_person_alone(
+    home: Home, pair: tuple[Forgetting, Forgetting]
+) -> None:
+    hers = SummaryBody("s", "Talk", CANARY, scope="person", person="ana", conversation="c")
+    await remember(home, hers)
+    await one(pair[0].handlers()[calls.FORGET.name], ForgetRequest(ANA, conversation=ConversationId("c")))
+    assert [item.keys for item in await receipts(pair[0], who=ANA)] == [["conversation/c/ana", "summary/s"]]
+    for who in (BOB, Who()):
+        assert await receipts(pair[0], who=who) == []
+        with pytest.raises(NotFound, match="none with the id"):
+            await receipts(pair[0], (await receipts(pair[0]))[0].receipt, who)

@@ -45,6 +45,7 @@ class Answer:
         self.pending: int | None = None  # the token that was chosen last, not evaluated yet
         self.error: TarsdError | None = None
         self.has_ended = False
+        self.is_kept = True  # what was evaluated for it may be used for another one
         self._items: list[bytes] = []
         self._evaluated = bytearray()  # the text of the evaluated tokens that it wrote itself
         self._pending_piece = b""

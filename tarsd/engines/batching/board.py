@@ -14,6 +14,8 @@ Rules
 5. Text decides what is reused, where tokens differ: what a model wrote need not be split as the tokenizer would.
 6. When llama.cpp finds no room after all, what is warm goes; then the youngest answer ends with an error, alone. When
    it fails in a step, each part of it is tried alone, and only an answer whose own part fails ends.
+7. Told to keep nothing (`keep_nothing`), what is warm and what is saved goes at once, and what is being written, or
+   waits, goes when it ends: somebody had something forgotten that may stand in it.
 """
 
 from __future__ import annotations
@@ -80,6 +82,17 @@ class Board:
         answer = Answer(asked, prompt, sampler, most, new_call_id)
         self._waiting.append(answer)
         return answer
+
+    def keep_nothing(self) -> None:
+        """Rule 7; where nobody is being answered the cells are overwritten too."""
+        for effect in self.cache.drop_warm():
+            self._native.cut(effect.sequence, 0)
+        self._texts.clear()
+        self.shelf.clear()
+        for answer in (*self._active, *self._waiting):
+            answer.is_kept = False
+        if not self._active:
+            self._native.wipe()
 
     def position(self, answer: Answer) -> int:
         """Return how many are before an answer that waits for room, itself included; 0 = it has its place."""
@@ -182,7 +195,10 @@ class Board:
     def _release(self, answer: Answer) -> None:
         assert answer.sequence is not None
         self.cache.finish(answer.sequence)
-        if (text := answer.held_text()) is not None:
+        if not answer.is_kept:
+            self._native.cut(answer.sequence, 0)
+            self.cache.rows[answer.sequence].held.clear()
+        elif (text := answer.held_text()) is not None:
             self._texts[answer.sequence] = text
 
     def _make_room(self) -> None:

@@ -145,7 +145,7 @@ class Cache:
         self._clock += 1
         row.used_at = self._clock
 
-    def drop_warm(self) -> list[Effect]:
+    def drop_warm(self) -> list[Evict]:
         """Forget all that is warm, and return how."""
         return [self._evict(number) for number, row in enumerate(self.rows) if not row.is_busy and row.held]
 

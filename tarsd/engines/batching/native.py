@@ -117,6 +117,10 @@ class Native:
         """Forget what a sequence holds from `length` on; False where the model cannot go back so far."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
+    def wipe(self) -> None:
+        """Forget what every sequence holds, and overwrite where it stood."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+
     def copy(self, source: int, to: int, length: int) -> None:
         """Let `to` hold what `source` begins with."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, to, 0, length)

@@ -54,5 +54,10 @@ class Shelf:
         self._forget(key)
         return state
 
+    def clear(self) -> None:
+        """Keep none."""
+        for key in list(self._kept):
+            self._forget(key)
+
     def _forget(self, key: int) -> None:
         self.held_bytes -= len(self._kept.pop(key).state)
