@@ -83,6 +83,17 @@ def closure(
         gone = _linked(known, gone | fallen)
 
 
+def linked(target: Target, remembered: Iterable[Remembered]) -> set[str]:
+    """Return the keys that go along with `target` by links alone, and those that such a memory was merged into."""
+    known = {key_of(body): body for body in remembered}
+    return with_merged(_linked(known, _first(target, known)), known)
+
+
+def with_merged(keys: Collection[str], known: Mapping[str, Remembered]) -> set[str]:
+    """Return keys with those that the memories at them were merged into, known or not."""
+    return {*keys, *_merged(known, keys)}
+
+
 def late(graves: Collection[str], texts: Mapping[str, str], remembered: Iterable[Remembered]) -> Closure:
     """Return what goes along at a node that hears of forgotten keys (rule 8).
 
@@ -153,15 +164,15 @@ def _linked(known: Mapping[str, Remembered], gone: Collection[str]) -> set[str]:
     gone, before = set(gone), 0
     while len(gone) != before:
         before = len(gone)
-        merged = {
-            body.replaced_by
-            for key, body in known.items()
-            if key in gone and isinstance(body, MemoryBody) and body.replaced_why == "merged"
-        }
-        gone |= merged & set(known)
+        gone |= _merged(known, gone) & known.keys()
         gone |= {key for key, body in known.items() if body.replaced_by in gone}
         gone |= {key for key, body in known.items() if isinstance(body, MemoryBody) and _names(body.sources, gone)}
     return gone
+
+
+def _merged(known: Mapping[str, Remembered], keys: Collection[str]) -> set[str]:
+    found = (known[key] for key in keys if key in known)
+    return {body.replaced_by for body in found if isinstance(body, MemoryBody) and body.replaced_why == "merged"}
 
 
 def _names(sources: Iterable[Source], gone: Collection[str]) -> bool:

@@ -36,6 +36,7 @@ logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 # Below this size the whole file is checked at every start; above, that is the nightly check's work.
 _CHECK_UP_TO_BYTES = 32 * MIB
 _WAL_KEPT_BYTES = 16 * MIB
+_CACHE_KIB = 16 * 1024  # the keyword index and the tables it is read with, of 100,000 memories
 
 _PRAGMAS = (
     "PRAGMA locking_mode = EXCLUSIVE",
@@ -44,6 +45,7 @@ _PRAGMAS = (
     "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",
     f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}",
+    f"PRAGMA cache_size = -{_CACHE_KIB}",
 )
 
 Row = tuple[Any, ...]

@@ -26,6 +26,7 @@ from tarsd.memory.bodies import (
     TombstoneBody,
 )
 from tarsd.memory.database import Database
+from tarsd.memory.links import links_of
 from tarsd.memory.log import State
 from tarsd.memory.schema import DERIVED_BY_ID
 
@@ -90,17 +91,20 @@ async def _show(database: Database) -> list[int]:
     found = await database.rows("SELECT id, kind, log.key, body FROM touched JOIN log ON log.id = touched.after")
     rows: dict[str, list[tuple[object, ...]]] = defaultdict(list)
     texts: list[tuple[int, str, str]] = []
+    links: list[tuple[str, int]] = []
     for number, kind, key, packed in found:
         body = bodies.read(kind, key, packed)
         if body is None or isinstance(body, _NOT_DERIVED):
             continue
         table, columns = _row(body)
         rows[table].append((number, *columns))
+        links += [(named, number) for named in links_of(body)]
         if text := text_of(body):
             texts.append((number, text, getattr(body, "language", "")))
     for table, of_table in rows.items():
         marks = ", ".join("?" * len(of_table[0]))
         await database.run_many(f"INSERT INTO {table} VALUES ({marks})", of_table)  # noqa: S608
+    await database.run_many("INSERT INTO links VALUES (?, ?)", links)
     await database.run_many("INSERT INTO keywords (rowid, stems) VALUES (?, index_text(?, ?))", texts)
     return [row[0] for row in found]
 

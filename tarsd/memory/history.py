@@ -15,20 +15,13 @@ import msgspec
 from tarsd.memory import bodies
 from tarsd.memory.bodies import Body, DiaryBody, MemoryBody, SummaryBody
 from tarsd.memory.library import record_id
+from tarsd.memory.links import as_named
 from tarsd.memory.recollections import Recollections
 from tarsd.memory.vector_table import json_list
 from tarsd.names import RecordId
 from tarsd.wire import decode
 
 _PAGE = 500
-_MAX_NEEDLES = 10  # keys; beyond it whatever names any key is read, which is quicker than to look for each
-
-
-def _needles(keys: Sequence[str]) -> list[str]:
-    """Return what is in the packed body of whoever names one of these keys: a document or conversation by its id."""
-    others = [key.split("/")[1] for key in keys if key.startswith(("document/", "conversation/"))]
-    own = [key for key in keys if key.startswith(("memory/", "summary/"))]
-    return others + (own if len(own) <= _MAX_NEEDLES else ["memory/", "summary/"])
 
 
 class Version(NamedTuple):
@@ -81,34 +74,25 @@ class History(Recollections):
         return [Arrived(arrival, key, decode(body, MemoryBody)) for arrival, key, body in found]
 
     async def naming(self, keys: Sequence[str]) -> list[MemoryBody | SummaryBody]:
-        """Return visible memories and summaries that may name one of these keys, and those that lie at one.
+        """Return visible memories and summaries that name one of these keys (`links`), and those that lie at one.
 
-        It reads all that is remembered, page by page: people's questions come in between.
+        They are read page by page: people's questions come in between.
         """
-        needles = json_list(_needles(keys))
-        found: list[MemoryBody | SummaryBody] = []
-        for kind in (bodies.MEMORY, bodies.SUMMARY):
-            after = f"{kind}/"
-            while end := await self._page_end(kind, after):
-                rows = await self._rows(
-                    """SELECT kind, visible.key, body FROM visible JOIN log USING (id)
-                       WHERE visible.key > ?1 AND visible.key <= ?2 AND (
-                           visible.key IN (SELECT value FROM json_each(?3)) OR
-                           EXISTS (SELECT 1 FROM json_each(?4) WHERE instr(body, CAST(value AS BLOB))))""",
-                    (after, end, json_list(keys), needles),
-                )
-                read = [bodies.read(*row) for row in rows]
-                found += [body for body in read if isinstance(body, MemoryBody | SummaryBody)]
-                after = end
-        return found
-
-    async def _page_end(self, kind: str, after: str) -> str:
-        found = await self._rows(
-            """SELECT MAX(key) FROM (SELECT key FROM visible WHERE key > ?1 AND key < ?2 || '0'
-               ORDER BY key LIMIT ?3)""",
-            (after, kind, _PAGE),
+        named = await self._rows(
+            """SELECT id FROM links WHERE named IN (SELECT value FROM json_each(?1))
+               UNION SELECT id FROM visible WHERE key IN (SELECT value FROM json_each(?2))""",
+            (json_list(as_named(keys)), json_list(keys)),
         )
-        return found[0][0] or ""
+        found: list[MemoryBody | SummaryBody] = []
+        for first in range(0, len(named), _PAGE):
+            rows = await self._rows(
+                """SELECT kind, log.key, body FROM log JOIN visible ON visible.key = log.key AND visible.id = log.id
+                   WHERE log.id IN (SELECT value FROM json_each(?))""",
+                (json_list(number for (number,) in named[first : first + _PAGE]),),
+            )
+            read = [bodies.read(*row) for row in rows]
+            found += [body for body in read if isinstance(body, MemoryBody | SummaryBody)]
+        return found
 
     async def older_summaries(self) -> list[SummaryBody]:
         """Return versions of summaries that something was written over and that still are on the disk, page by page."""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tarsd.calls import Passage
-from tarsd.memory import stemming
+from tarsd.memory import keywords, stemming
 from tarsd.memory.bodies import DocumentBody, PassageBody, SummaryBody
 from tarsd.memory.by_key import ByKey
 from tarsd.memory.database import Row
@@ -123,47 +123,45 @@ class Library(ByKey):
 
     async def keyword_search(self, query: str, limit: int, language: str = "") -> list[tuple[RecordId, float]]:
         """Return passages that share words with the query, best first, with scores above 0; [] for an empty query."""
-        found = await self._keywords(
+        found = await self._by_words(
             query,
             limit,
             language,
-            """SELECT log.origin || ':' || log.seq, -rank, passages.language FROM keywords
-               JOIN passages ON passages.id = keywords.rowid JOIN documents ON documents.sha256 = passages.document
-               JOIN log ON log.id = passages.id""",
+            await self.languages(),
+            """EXISTS (SELECT 1 FROM passages JOIN documents ON documents.sha256 = passages.document
+                       WHERE passages.id = keywords.rowid)""",
+            "SELECT id, origin || ':' || seq, language FROM log JOIN passages USING (id)",
         )
-        return [(RecordId(name), score) for name, score in found]
+        return [(RecordId(name), score) for name, _, score in found]
 
     async def search_summaries(self, query: str, limit: int, language: str = "") -> list[tuple[SummaryBody, float]]:
         """Return summaries that share words with the query, best first."""
-        found = await self._keywords(
+        found = await self._by_words(
             query,
             limit,
             language,
-            """SELECT log.body, -rank, summaries.language FROM keywords
-               JOIN summaries ON summaries.id = keywords.rowid JOIN log ON log.id = summaries.id""",
+            await self.languages(),
+            "EXISTS (SELECT 1 FROM summaries WHERE summaries.id = keywords.rowid)",
+            "SELECT id, body, language FROM log JOIN summaries USING (id)",
         )
-        return [(decode(body, SummaryBody), score) for body, score in found]
+        return [(decode(body, SummaryBody), score) for body, _, score in found]
 
     async def recollections_by_keywords(self, query: str, limit: int, language: str = "") -> list[Recollection]:
         """Return current memories and summaries that share words with the query, whoever may see them, best first.
 
         One pass over the keyword index: the rank, which costs most, is reckoned for what is current only.
         """
-        terms = stemming.query_terms(query, language, await self._recollected_languages())
-        if not terms:
-            return []
-        match = " OR ".join(f'"{term}"' for term in terms)  # as in `_keywords`
-        found = await self._rows(
-            """SELECT log.key, score, COALESCE(memories.language, summaries.language)
-               FROM (SELECT rowid AS id, -bm25(keywords) AS score FROM keywords WHERE keywords MATCH ?1 AND (
-                       EXISTS (SELECT 1 FROM memories WHERE memories.id = keywords.rowid AND is_current) OR
-                       EXISTS (SELECT 1 FROM summaries WHERE summaries.id = keywords.rowid AND is_current))
-                     ORDER BY score DESC LIMIT ?2) AS best
-               JOIN log USING (id) LEFT JOIN memories USING (id) LEFT JOIN summaries USING (id)""",
-            (match, 4 * limit),
+        found = await self._by_words(
+            query,
+            limit,
+            language,
+            await self._recollected_languages(),
+            """(EXISTS (SELECT 1 FROM memories WHERE memories.id = keywords.rowid AND is_current) OR
+                EXISTS (SELECT 1 FROM summaries WHERE summaries.id = keywords.rowid AND is_current))""",
+            """SELECT id, log.key, COALESCE(memories.language, summaries.language)
+               FROM log LEFT JOIN memories USING (id) LEFT JOIN summaries USING (id)""",
         )
-        scored = [(score * (SAME_LANGUAGE if own == language else 1.0), key, own) for key, score, own in found]
-        return [Recollection(key, own) for _, key, own in sorted(scored, key=lambda each: -each[0])[:limit]]
+        return [Recollection(key, own) for key, own, _ in found]
 
     async def _recollected_languages(self) -> list[str]:
         found = await self._rows(
@@ -174,15 +172,30 @@ class Library(ByKey):
         )
         return [language for (language,) in found]
 
-    async def _keywords(self, query: str, limit: int, language: str, select: str) -> list[tuple[Any, float]]:
-        terms = stemming.query_terms(query, language, await self.languages())
-        if not terms:
+    async def _by_words(
+        self,
+        query: str,
+        limit: int,
+        language: str,
+        present: Sequence[str],
+        condition: str,
+        select: str,
+        values: Sequence[object] = (),
+    ) -> list[tuple[Any, str, float]]:
+        """Return what shares words with the query as (what, language, score), best first (rule 2).
+
+        `condition` and its `values` are `keywords.best`'s; `select` gives id, what and language of the ids found.
+        """
+        terms = stemming.query_terms(query, language, present)
+        scores = await keywords.best(self._database, terms, condition, values, 4 * limit)
+        if not scores:
             return []
-        # Words hold letters and digits only, so none can break out of its quotes.
-        match = " OR ".join(f'"{term}"' for term in terms)
-        found = await self._rows(f"{select} WHERE keywords MATCH ? ORDER BY rank LIMIT ?", (match, 4 * limit))
-        scored = [(what, score * (SAME_LANGUAGE if own == language else 1.0)) for what, score, own in found]
-        return sorted(scored, key=lambda each: -each[1])[:limit]
+        chosen = f"{select} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        found = await self._rows(chosen, (json_list(scores),))
+        weighed = [
+            (what, own, scores[number] * (SAME_LANGUAGE if own == language else 1.0)) for number, what, own in found
+        ]
+        return sorted(weighed, key=lambda each: -each[2])[:limit]
 
     # --- figures ----------------------------------------------------------------------------------------------
 

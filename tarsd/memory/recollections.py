@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tarsd.calls import Who
-from tarsd.memory import bodies, stemming
+from tarsd.memory import bodies
 from tarsd.memory.access import is_member, may_see
 from tarsd.memory.bodies import MEMORY, MemoryBody, ProjectBody, SummaryBody
-from tarsd.memory.library import SAME_LANGUAGE, Library
+from tarsd.memory.library import Library
 from tarsd.memory.vector_table import json_list
 from tarsd.wire import decode
 
@@ -189,31 +189,21 @@ class Recollections(Library):
         self, query: str, limit: int, language: str = "", who: Who = EVERYTHING
     ) -> list[tuple[str, float]]:
         """Return keys of current memories and summaries that share words with the query, best first, scores above 0."""
-        terms = stemming.query_terms(query, language, await self._memory_languages())
-        if not terms:
-            return []
-        projects = await self.project_bodies()
-        match = " OR ".join(f'"{term}"' for term in terms)  # letters and digits only: none breaks out of its quotes
+        projects, present = await self.project_bodies(), await self._recollected_languages()
         scored: list[tuple[str, float]] = []
         for kind, table in _TABLES.items():
             clause = _clause(kind, who, projects, Filter(), f"{table}.")
-            found = await self._rows(
-                f"""SELECT log.key, -rank, {table}.language FROM keywords JOIN {table} ON {table}.id = keywords.rowid
-                    JOIN log ON log.id = {table}.id WHERE keywords MATCH ? AND {clause.sql}
-                    ORDER BY rank LIMIT ?""",  # noqa: S608
-                (match, *clause.parameters, 4 * limit),
+            found = await self._by_words(
+                query,
+                limit,
+                language,
+                present,
+                f"EXISTS (SELECT 1 FROM {table} WHERE {table}.id = keywords.rowid AND {clause.sql})",  # noqa: S608
+                f"SELECT id, log.key, language FROM log JOIN {table} USING (id)",  # noqa: S608
+                clause.parameters,
             )
-            scored += [(key, score * (SAME_LANGUAGE if own == language else 1.0)) for key, score, own in found]
+            scored += [(key, score) for key, _, score in found]
         return sorted(scored, key=lambda each: -each[1])[:limit]
-
-    async def _memory_languages(self) -> list[str]:
-        found = await self._rows(
-            """WITH RECURSIVE one (language) AS (SELECT MIN(language) FROM memories UNION ALL
-                 SELECT (SELECT MIN(language) FROM memories WHERE language > one.language) FROM one
-                 WHERE one.language IS NOT NULL)
-               SELECT language FROM one WHERE language IS NOT NULL UNION SELECT language FROM summaries"""
-        )
-        return [language for (language,) in found]
 
     # --- within -----------------------------------------------------------------------------------------------
 

@@ -63,18 +63,22 @@ MIGRATIONS: tuple[str, ...] = (
         id INTEGER PRIMARY KEY, entry TEXT NOT NULL UNIQUE, job TEXT NOT NULL, node TEXT NOT NULL,
         ended_at REAL NOT NULL);
     """,
+    """
+    CREATE TABLE links (named TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (named, id)) WITHOUT ROWID;
+    CREATE INDEX links_by_id ON links (id);
+    """,
 )
 
 LOG_COLUMNS = "origin, seq, hlc, kind, key, version, body, prev_sha, sha"
 
 # The tables whose rows are named by `log.id` and go when it is no longer visible.
-DERIVED_BY_ID = ("documents", "passages", "summaries", "memories", "projects", "diary")
+DERIVED_BY_ID = ("documents", "passages", "summaries", "memories", "projects", "diary", "links")
 
 # Those whose texts are found by keywords and by vectors.
 SEARCHED = ("passages", "summaries", "memories")
 
 # When this differs from what the database was built with, the derived tables are built anew from the log.
-DERIVED_VERSION = f"2 stems {stemming.VERSION}"
+DERIVED_VERSION = f"3 stems {stemming.VERSION}"
 
 # Conditions on `log` and `waiting`. ?1 is a key: it and all below it ("0" is the character after "/").
 UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"

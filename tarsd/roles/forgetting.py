@@ -43,9 +43,10 @@ from tarsd.memory.bodies import (
     key_of,
     receipt_key,
 )
-from tarsd.memory.closure import Closure, Remembered, Target, closure, late
+from tarsd.memory.closure import Closure, Remembered, Target, late
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.forgetting_files import delete_files
+from tarsd.memory.gathering import gather
 from tarsd.memory.store import Entry
 from tarsd.names import Capability, NodeId
 from tarsd.planning.receipts import (
@@ -146,21 +147,11 @@ class Forgetting(Role):
 
     async def _what_goes_along(self, request: ForgetRequest) -> _Along:
         projects = {body.id: body for body in await self._bodies("project", ProjectBody)}
-        remembered: list[Remembered] = [
-            *await self._bodies("memory", MemoryBody),
-            *await self._bodies("summary", SummaryBody),
-        ]
         target = await self._target(request, projects)
-        found = await asyncio.to_thread(
-            closure,
-            target,
-            remembered,
-            lambda body: may_see(request.who, body, projects),
-            await self._store.older_summaries(),
-        )  # beside the loop: it reads all that is remembered
+        found, read = await gather(self._store, target, lambda body: may_see(request.who, body, projects))
         if request.conversation:
             await self._refuse_what_is_anothers(request.who, found.forgotten, projects)
-        known: dict[str, Body] = {key_of(body): body for body in (*remembered, *projects.values())}
+        known: dict[str, Body] = {**read, **{key_of(body): body for body in projects.values()}}
         return _Along(
             found,
             {key: known[key] for key in found.rewritten},
