@@ -19,6 +19,7 @@ PARTS = {
     "turns": "first token at turn 10",
     "stall": "a long prompt among running answers",
     "pair": "two nodes of 2:1 speed, 20 questions at once",
+    "spread": "two nodes of 2:1 speed, 20 questions at once, scripted models",
     "queue": "20 long questions queued",
     "killed": "worker killed in mid-answer",
     "memory": "memory",

@@ -1,6 +1,6 @@
 """A scripted chat server: speaks OpenAI's chat completions over real HTTP, and generates nothing.
 
-    python -m bench.faults.scripted PORT
+    python -m bench.faults.scripted PORT [TIMES [BESIDE]]
 
 Its answer is a function of the question, so that a checker knows every character of it, and it costs next to no CPU,
 so that a bench measures the network and not a model. Rows that were taken with it say so.
@@ -33,6 +33,7 @@ from bench.faults import child
 MODEL = "scripted"
 WRONG = "<<this is not how the answer began>>"
 _ANSWERING: web.AppKey[set[tuple[str, object]]] = web.AppKey("answering")
+_PACE: web.AppKey[tuple[float, float]] = web.AppKey("pace")
 _ASKED = re.compile(r"Script (\S+) pieces (\d+) pause (\d+)")
 
 
@@ -68,13 +69,14 @@ def remaining(pieces: Sequence[str], partial: str) -> list[str]:
     return left
 
 
-def app() -> web.Application:
-    """Return the server."""
+def app(times: float = 1.0, beside: float = 0.0) -> web.Application:
+    """Return the server (rule 4)."""
     made = web.Application()
     made.router.add_get("/v1/models", _models)
     made.router.add_post("/v1/chat/completions", _complete)
     made.router.add_get("/busy", _busy)
     made[_ANSWERING] = set()
+    made[_PACE] = (times, beside)
     return made
 
 
@@ -116,8 +118,9 @@ async def _write(
     request: web.Request, response: web.StreamResponse, left: Sequence[str], pause_s: float, reason: str
 ) -> None:
     await response.prepare(request)
+    times, beside = request.app[_PACE]
     for piece in left:
-        await asyncio.sleep(pause_s)
+        await asyncio.sleep(pause_s * times * (1 + beside * (len(request.app[_ANSWERING]) - 1)))
         await _send(response, {"content": piece})
     await _send(response, {}, reason)
     await response.write(b"data: [DONE]\n\n")
@@ -141,14 +144,16 @@ async def _send(response: web.StreamResponse, delta: dict[str, str], reason: str
     await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
 
-def running(port: int, prefix: Sequence[str] = ()) -> AbstractAsyncContextManager[Process]:
+def running(
+    port: int, prefix: Sequence[str] = (), *, times: float = 1.0, beside: float = 0.0
+) -> AbstractAsyncContextManager[Process]:
     """Run the server as a child process while the block runs; `prefix` is a command that runs it elsewhere."""
-    return child.running("bench.faults.scripted", str(port), prefix=prefix)
+    return child.running("bench.faults.scripted", str(port), str(times), str(beside), prefix=prefix)
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, times: float = 1.0, beside: float = 0.0) -> None:
     """Serve until killed."""
-    runner = web.AppRunner(app())
+    runner = web.AppRunner(app(times, beside))
     await runner.setup()
     await web.TCPSite(runner, LOOPBACK, port).start()
     print("ready", flush=True)
@@ -158,4 +163,4 @@ async def serve(port: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:4])))

@@ -2,7 +2,8 @@
 
 Rules
 1. `starting`: its first attempt to start runs. `closed`: it works. A failure, while it starts or answers, opens the
-   circuit: it is not asked (`open`) and is started again after a pause that grows with each failure.
+   circuit: it is not asked (`open`) and is started again after a pause that grows with each failure in a row; one that
+   gave a whole answer in between begins with the shortest again.
 2. Started again it is `half_open`: one answer tries it. While that runs, others prefer another engine, if there is one.
    What it ends with closes or opens the circuit.
 3. That a worker went away is noticed without a question.
@@ -46,6 +47,7 @@ class Keeper:
         self.reason = ""
         self.circuit: Circuit = "starting"
         self._trials = 0
+        self._backoff = Backoff()
         self._usable = asyncio.Event()
         self._failed = asyncio.Event()
 
@@ -87,6 +89,7 @@ class Keeper:
     def worked(self) -> None:
         """Say that it answered."""
         self._trials -= 1
+        self._backoff.worked()
         if self.circuit == "half_open":
             self.circuit, self.reason = "closed", ""
 
@@ -97,7 +100,7 @@ class Keeper:
     async def run(self) -> None:
         """Start it and keep it started, for ever."""
         loop = asyncio.get_running_loop()
-        backoff = Backoff()
+        backoff = self._backoff
         while True:
             try:
                 self._before_load()

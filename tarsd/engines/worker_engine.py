@@ -97,7 +97,13 @@ class WorkerChatEngine:
         async with aclosing(self._worker.call("generate", request, deadline_s=deadline_s)) as answer:
             async for data in answer:
                 item = decode(data, calls.ChatItem)
+                if item.finish_reason:
+                    self._worker_did_well()
                 if not named:
                     named = True
                     item = msgspec.structs.replace(item, engine=self._info.engine, model=self._info.model)
                 yield item
+
+    def _worker_did_well(self) -> None:
+        if self._worker is not None:
+            self._worker.did_well()

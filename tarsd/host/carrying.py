@@ -4,7 +4,8 @@ Rules
 1. A node that fails is left out, and the next one continues from what was said already.
 2. When nobody is left, but one who was asked lost only its engine (a worker that is started again), the answer waits
    for it to be offered again: at most `PATIENCE_S` in all, `SILENT_PATIENCE_S` where nothing was said yet and something
-   else can be shown. One PC with a model is a household too.
+   else can be shown. One PC with a model is a household too. A reader who waits for longer than a moment is told that
+   the model is being loaded, and again every few seconds.
 3. A full queue is told at once where nothing was said yet: its caller knows how to wait.
 4. Otherwise the first failure is raised; what was said until then is a cut answer.
 """
@@ -28,6 +29,8 @@ PATIENCE_S = 30.0  # a large model is loaded by then
 SILENT_PATIENCE_S = 8.0
 SETTLE_S = 0.1  # news of a lost engine is here by then, also from another node; doubled when it was not
 LOOK_S = 0.02
+TELL_AFTER_S = 1.0
+RETELL_S = 4.0
 
 _NOBODY: frozenset[NodeId] = frozenset()
 
@@ -87,10 +90,13 @@ async def carried(
             waiting.note(error)
             if call.tried > lost:
                 lost = call.tried
-            elif await waiting.until_offered(has_spoken=has_spoken):
-                lost = exclude
-            else:
+                continue
+            async with aclosing(waiting.until_offered(has_spoken=has_spoken)) as tellings:
+                async for telling in tellings:
+                    yield Said(telling, "", losses)
+            if not waiting.is_offered:
                 raise first from error
+            lost = exclude
 
 
 class _Waiting:
@@ -102,25 +108,31 @@ class _Waiting:
         self._patience_s = patience_s
         self._waited_s = 0.0
         self._settle_s = SETTLE_S
+        self._tell_at_s = TELL_AFTER_S
         self._engine_was_lost = False
+        self.is_offered = False  # as `until_offered` found it
 
     def note(self, error: Unavailable) -> None:
         """Note a failure; that a node is lost is not that its engine comes back."""
         self._engine_was_lost |= isinstance(error, EngineUnavailable | WorkerLost)
 
-    async def until_offered(self, *, has_spoken: bool) -> bool:
-        """Wait until somebody offers `chat` again; False when that is not to be expected, or took too long."""
+    async def until_offered(self, *, has_spoken: bool) -> AsyncGenerator[ChatItem, None]:
+        """Wait until somebody offers `chat` again, or that is not to be expected; yield what a reader is told."""
+        self.is_offered = False
         if not self._engine_was_lost:
-            return False
+            return
         most_s = self._patience_s if has_spoken else min(self._patience_s, SILENT_PATIENCE_S)
         wait_s, self._settle_s = self._settle_s, self._settle_s * 2
         while self._waited_s + wait_s <= most_s:
             await asyncio.sleep(wait_s)
             self._waited_s += wait_s
             if self._is_offered():
-                return True
+                self.is_offered = True
+                return
+            if self._waited_s >= self._tell_at_s:
+                self._tell_at_s = self._waited_s + RETELL_S
+                yield ChatItem(loading=True)
             wait_s = LOOK_S
-        return False
 
     def _is_offered(self) -> bool:
         return any(

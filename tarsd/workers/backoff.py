@@ -2,7 +2,8 @@
 
 Rules
 1. Each failure doubles the wait, from `first_s` up to `most_s`.
-2. What worked for `forgiven_after_s` starts from `first_s` again; a crash right after a start does not.
+2. What worked for `forgiven_after_s`, or did once what it is there for (`worked`), starts from `first_s` again. A crash
+   right after a start does not: only what crashes without any use in between comes back more slowly each time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ class Backoff:
         self._most_s = most_s
         self._forgiven_after_s = forgiven_after_s
         self._next_s = first_s
+
+    def worked(self) -> None:
+        """Say that it did what it is there for."""
+        self._next_s = self._first_s
 
     def failed(self, worked_s: float = 0.0) -> float:
         """Say that it failed after it had worked for `worked_s`; return the seconds to wait now."""

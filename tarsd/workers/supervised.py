@@ -16,11 +16,18 @@ _log = logging.getLogger(__name__)
 class SupervisedWorker(Worker):
     """A `Worker` whose child is restarted after 0.1 s, 0.2 s, … 30 s, for as long as it is not stopped.
 
+    Who calls it says with `did_well` that it was of use: after that it comes back in 0.1 s again.
     Calls while it is away raise `WorkerLost` at once.
     """
 
     _supervisor: asyncio.Task[None] | None = None
     _back: asyncio.Event | None = None
+    _backoff: Backoff | None = None
+
+    def did_well(self) -> None:
+        """Say that the child did what it is there for: its loss is no crash loop."""
+        if self._backoff is not None:
+            self._backoff.worked()
 
     async def start(self) -> None:
         """Start it and its supervision.
@@ -59,7 +66,7 @@ class SupervisedWorker(Worker):
 
     async def _supervise(self, child: ChildProcess) -> None:
         loop = asyncio.get_running_loop()
-        backoff = Backoff()
+        backoff = self._backoff = Backoff()
         while True:
             since = loop.time()
             await asyncio.shield(child.lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -43,3 +44,22 @@ async def test_a_partial_answer_that_is_no_beginning_is_told():
 
 async def test_an_answer_is_no_longer_than_was_asked_for():
     assert await said([ASKED], max_tokens=4) == (PIECES[:4], "length")
+
+
+async def test_each_pause_is_longer_on_a_slower_server_and_beside_others(monkeypatch):
+    slept = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds):
+        slept.append(round(seconds, 3))
+        await sleep(0)
+
+    monkeypatch.setattr(scripted.asyncio, "sleep", noted)
+    served = scripted.app(2.0, 0.5)
+    async with TestClient(TestServer(served)) as client:
+        body = {"messages": [{"role": "user", "content": scripted.question("k", 2, 100)}], "stream": True}
+        await (await client.post("/v1/chat/completions", json=body)).text()
+        for other in range(3):
+            served[scripted._ANSWERING].add(("other", other))
+        await (await client.post("/v1/chat/completions", json=body)).text()
+    assert [seconds for seconds in slept if seconds >= 0.1] == [0.2, 0.2, 0.5, 0.5]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -158,6 +158,23 @@ async def test_an_engine_that_failed_is_started_again_before_it_is_asked_again(s
     assert SCRIPTS["llama_cpp"].started == 2
     assert text(await ask(chain)) == "well again"
     assert chain.reasons == {}
+
+
+async def test_one_that_gave_a_whole_answer_in_between_is_started_again_as_soon_as_after_its_first_failure(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backoff = Backoff(0.01, 10)
+    monkeypatch.setattr(keeper_module, "Backoff", lambda: backoff)
+    failure = WorkerLost("it died")
+    chain = await start("llama_cpp", llama_cpp=Script([[failure], [failure], ["whole"]]))
+    waits = []
+    for _ in range(3):
+        assert await chain.wait_ready(5)
+        with suppress(EngineUnavailable):
+            await ask(chain)
+        waits.append(backoff._next_s)
+        await until(lambda: chain.ready or backoff._next_s > waits[-1])
+    assert waits == [0.01, 0.02, 0.01]
 
 
 async def test_a_busy_server_is_passed_over_but_not_given_up(start: Start) -> None:

@@ -144,7 +144,10 @@ async def test_a_killed_worker_fails_the_answer_and_comes_back(llama: Start) -> 
     assert engine.info() is None
     await engine.start()
     assert engine.info() is not None
+    assert engine.worker._backoff is not None
+    assert engine.worker._backoff._next_s == 0.2
     assert text_of(await answer(engine, question(max_tokens=2)))
+    assert engine.worker._backoff._next_s == 0.1  # a whole answer: it is in no crash loop
 
 
 async def test_a_missing_or_broken_model_says_so(llama: Start, tmp_path: Path) -> None:

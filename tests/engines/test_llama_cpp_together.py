@@ -179,6 +179,30 @@ def test_two_conversations_share_a_system_prompt_and_both_stay_warm(worker: Any)
     assert alone(worker, other).cached > 60
 
 
+def test_a_prompt_whose_first_words_alone_are_known_reads_only_the_others(worker: Any) -> None:
+    expected = alone(worker, question("Why do birds sing?", max_tokens=8)).text
+    forget(worker)
+    alone(worker, question("What is the sea, and how deep is it? " * 8, max_tokens=3))
+    again = alone(worker, question("Why do birds sing?", max_tokens=8))
+    assert 0 < again.cached < 40
+    assert again.text == expected
+
+
+def test_what_a_sliding_window_let_go_is_read_again(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import llama_cpp
+
+    asked = question("Why do birds sing in the early morning? " * 3, max_tokens=8)
+    expected = alone(worker, asked).text
+    native = worker.board._native
+    monkeypatch.setattr(native, "_window", 8)
+    assert alone(worker, asked).cached > 8
+    held = next(number for number, row in enumerate(worker.board.cache.rows) if row.held)
+    assert llama_cpp.llama_memory_seq_rm(native._memory, held, 0, len(worker.board.cache.rows[held].held) - 12)
+    again = alone(worker, asked)
+    assert again.cached == 0
+    assert again.text == expected
+
+
 def test_what_is_pushed_out_is_saved_and_comes_back_with_the_same_words() -> None:
     worker = made(context_tokens=256)
     one = question(COUNT, max_tokens=10)

@@ -104,6 +104,19 @@ async def test_an_engine_that_comes_back_goes_on_where_it_was_lost() -> None:
     assert [asked.partial for asked in lost.requests] == ["", "one two "]
 
 
+async def test_who_waits_for_an_engine_for_longer_than_a_moment_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tarsd.host.carrying.TELL_AFTER_S", 0.15)
+    told = []
+    for away_s in (0.01, 0.5):
+        peers = ScriptedPeers({"a": {}})
+        peers.scripts["a"]["chat"] = Lost(peers, away_s=away_s)
+        peers.members[:] = ScriptedPeers({"a": {"chat": writes(1)}}).members
+        parts = await carry(peers)
+        assert text(parts) == WHOLE
+        told.append([part.node for part in parts if part.item.loading])
+    assert told == [[], [""]]
+
+
 async def test_an_engine_that_does_not_come_back_is_waited_for_no_longer_than_said() -> None:
     peers = ScriptedPeers({"a": {"chat": writes(1)}})
     peers.scripts["a"]["chat"] = Lost(peers, away_s=60)

@@ -34,6 +34,23 @@ async def test_a_killed_worker_comes_back(supervised: Worker) -> None:
     assert await echo(supervised) == b"alive"
 
 
+async def test_one_that_was_of_use_in_between_is_not_in_a_crash_loop(supervised: Worker) -> None:
+    assert isinstance(supervised, SupervisedWorker)
+
+    async def next_wait_s(*, was_of_use: bool) -> float:
+        if was_of_use:
+            supervised.did_well()
+        with pytest.raises(WorkerLost):
+            async for _ in supervised.call("die", int(signal.SIGKILL), deadline_s=10):
+                pass
+        await supervised.start()
+        assert supervised._backoff is not None
+        return supervised._backoff._next_s
+
+    assert [await next_wait_s(was_of_use=False) for _ in range(2)] == [0.2, 0.4]
+    assert await next_wait_s(was_of_use=True) == 0.2
+
+
 async def test_while_it_is_away_calls_fail_at_once(supervised: Worker) -> None:
     with pytest.raises(WorkerLost):
         async for _ in supervised.call("die", int(signal.SIGKILL), deadline_s=10):

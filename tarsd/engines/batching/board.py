@@ -172,7 +172,7 @@ class Board:
                 case _:
                     self._do(effect)
         self._texts.pop(placed.sequence, None)
-        if is_there:
+        if is_there and self._native.holds_all(placed.sequence, placed.reused):
             return placed.reused
         self._native.cut(placed.sequence, 0)  # a state that cannot be used as hoped is read anew
         self.cache.rows[placed.sequence].held.clear()

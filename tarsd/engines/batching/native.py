@@ -65,6 +65,7 @@ class Native:
         self.can_rewind = not (
             llama_cpp.llama_model_is_recurrent(self.model) or llama_cpp.llama_model_is_hybrid(self.model)
         )
+        self._window = int(llama_cpp.llama_model_n_swa(self.model))
         self.vocab_size = int(llama_cpp.llama_vocab_n_tokens(self.vocab))
         self.token_numbers: Any = np.arange(self.vocab_size, dtype=np.int32)
         self._piece = ctypes.create_string_buffer(_PIECE_BYTES)
@@ -124,6 +125,12 @@ class Native:
     def copy(self, source: int, to: int, length: int) -> None:
         """Let `to` hold what `source` begins with."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, to, 0, length)
+
+    def holds_all(self, sequence: int, length: int) -> bool:
+        """Tell whether `sequence` can go on at `length`: of a sliding window, what had left it may be overwritten."""
+        if not self._window:
+            return True
+        return bool(llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) <= max(0, length - self._window))
 
     def state_bytes(self, sequence: int) -> int:
         """Return how large a sequence's saved state would be."""

@@ -135,6 +135,15 @@ def test_another_conversation_copies_the_system_prompt_and_leaves_the_first_warm
     assert placed.sequence != first
 
 
+def test_however_little_is_shared_is_copied_and_not_evaluated_again() -> None:
+    cache = Cache(1000, 4)
+    first = held(cache, [1, 2, *range(100, 200)])
+    placed = cache.place([1, 2, *range(300, 330)], 10)
+    assert placed is not None
+    assert placed.effects == [Copy(first, placed.sequence, 2)]
+    assert placed.reused == 2
+
+
 def test_what_was_used_longest_ago_goes_first() -> None:
     cache = Cache(100, 4)
     old = held(cache, [1] * 30)
