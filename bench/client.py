@@ -111,7 +111,7 @@ class Client:
         """The open HTTP session, for what has no method here."""
         return self._session
 
-    async def get(self, path: str, within_s: float = 5.0) -> Any:
+    async def get(self, path: str, within_s: float = 30.0) -> Any:
         """Return the JSON at `path`."""
         timeout = aiohttp.ClientTimeout(total=within_s)
         async with self._session.get(self._url + path, timeout=timeout) as response:
@@ -119,7 +119,7 @@ class Client:
                 raise ApiError(f"{response.status}: {(await response.text()).strip()}")
             return await response.json()
 
-    async def get_text(self, path: str, within_s: float = 5.0) -> str:
+    async def get_text(self, path: str, within_s: float = 30.0) -> str:
         """Return the text at `path`."""
         timeout = aiohttp.ClientTimeout(total=within_s)
         async with self._session.get(self._url + path, timeout=timeout) as response:

@@ -20,8 +20,8 @@ from bench.daemon import Daemon, DaemonError, Plan
 
 __all__ = ["ApiError", "Client", "Cluster", "Daemon", "DaemonError", "Plan", "cluster"]
 
-JOIN_S = 30.0
-SEE_S = 20.0
+JOIN_S = 60.0
+SEE_S = 60.0
 
 
 class Cluster:

@@ -91,7 +91,7 @@ class Daemon:
         """The last status line that the daemon told its supervisor."""
         return self._listener.status
 
-    async def start(self, within_s: float = 30.0) -> None:
+    async def start(self, within_s: float = 60.0) -> None:
         """Start and wait for READY; raises `DaemonError` with the log's end when it does not come."""
         path = self.folder / "notify"
         path.unlink(missing_ok=True)

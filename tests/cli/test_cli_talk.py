@@ -101,7 +101,7 @@ async def test_before_any_text_the_question_is_asked_again_by_its_name(pair, tal
 
 async def test_a_node_without_a_word_is_lost_although_its_connection_stays(pair, talk_to, monkeypatch):
     monkeypatch.setattr("tarsd.api.ws.BEAT_S", 3600.0)
-    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 0.3)
+    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 1.0)
     await pair.start(ScriptedHost(answer("half "), hang_after=3), ScriptedHost(answer("and half")))
     listener = Listener(await talk_to(pair.near.url), "q")
     await listener.end()
@@ -111,7 +111,7 @@ async def test_a_node_without_a_word_is_lost_although_its_connection_stays(pair,
 
 async def test_a_node_that_beats_is_waited_for(pair, talk_to, monkeypatch):
     monkeypatch.setattr("tarsd.api.ws.BEAT_S", 0.05)
-    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 0.5)
+    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 1.0)
     await pair.start(ScriptedHost([ROUTE, DONE], pace_s=1.2), ScriptedHost())
     listener = Listener(await talk_to(pair.near.url), "q")
     await listener.end()
@@ -156,7 +156,7 @@ class Serving:
 
 async def test_a_node_that_accepts_and_says_nothing_is_passed_over(pair, talk_to, monkeypatch):
     """As a frozen one does: its kernel still takes connections."""
-    monkeypatch.setattr("tarsd.cli.talk.JOIN_S", 0.3)
+    monkeypatch.setattr("tarsd.cli.talk.JOIN_S", 1.0)
     await pair.start(ScriptedHost(answer("half "), hang_after=3), ScriptedHost(answer("and half")))
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         url = f"http://127.0.0.1:{frozen.getsockname()[1]}"
@@ -238,7 +238,7 @@ async def test_a_stop_ends_the_answer_also_when_there_is_no_node_to_end_it(pair,
 
 
 async def test_a_stop_at_a_frozen_node_is_not_taken_for_a_loss(pair, talk_to, monkeypatch):
-    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 0.3)
+    monkeypatch.setattr("tarsd.cli.talk.SILENCE_S", 2.0)
 
     async def frozen(request: web.Request) -> web.WebSocketResponse:
         line = web.WebSocketResponse()

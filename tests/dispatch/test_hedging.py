@@ -250,7 +250,8 @@ async def test_the_first_fails_while_the_second_is_at_it_then_no_third_is_asked(
 
     first, second = Failing(), Stuck()
     dispatch, client, _ = build({"a": first, "b": second, "c": answers("c")})
-    dispatch.overdue_s = lambda spec: 0.005 if not client.asked[1:] else 60.0  # type: ignore[method-assign]
+    overdue_s = iter([0.005])  # the second is never overdue
+    dispatch.overdue_s = lambda spec: next(overdue_s, 60.0)  # type: ignore[method-assign]
     asking = asyncio.ensure_future(all_of(dispatch.call(calls.RECALL, ASK)))
     await soon(second.asked)
     first.go_on.set()

@@ -222,7 +222,7 @@ async def test_pages_that_could_not_be_read_are_told_at_the_end(house: House) ->
 async def test_what_is_unavailable_is_tried_again_and_others_go_first(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "_FIRST_PAUSE_S", 0.3)
+    monkeypatch.setattr(jobs_module, "_FIRST_PAUSE_S", 2.0)
     house.memory.errors = [Unavailable("no node can embed")]
     first = await house.send()
     waiting = await house.until(first, lambda item: item.reason != "")

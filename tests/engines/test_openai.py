@@ -220,7 +220,7 @@ async def test_a_failure_in_mid_answer_is_for_the_next_engine(
 async def test_a_silent_server_ends_at_the_deadline_and_closing_closes(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
     fake.hang_after = 1
     with pytest.raises(DeadlineExceeded):
-        await answer(engine, question(), deadline_s=0.3)
+        await answer(engine, question(), deadline_s=1.5)
     await fake.left.wait()
     fake.left.clear()
     async with aclosing(engine.generate(question(), 10)) as items:

@@ -65,7 +65,7 @@ async def test_an_answer_is_named_counted_and_ends_by_itself(engine: Transformer
     assert (items[0].engine, items[0].model) == ("transformers", "smollm2")
     assert text_of(items) == SIX
     assert items[-1].finish_reason == "stop"
-    assert items[-1].usage == calls.Usage(37, len(items) - 1)
+    assert items[-1].usage == calls.Usage(60, len(items) - 1)
 
 
 async def test_a_partial_answer_is_continued_and_not_repeated(engine: TransformersEngine) -> None:

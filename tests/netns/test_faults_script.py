@@ -52,7 +52,7 @@ async def judged(
         record=nodes.folder / f"{script[0].kind}.jsonl",
     )
     print(f"{'; '.join(map(str, script))}: {verdict}")
-    await nodes.wait_full(30)
+    await nodes.wait_full(60)
     assert verdict.violations == [], str(verdict)
     return verdict
 

@@ -33,7 +33,7 @@ def listening(lan: HomeLan, changed: asyncio.Event) -> LinkNews:
 
 
 async def told(changed: asyncio.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await changed.wait()
     await asyncio.sleep(0.1)  # what belongs to the same change
     changed.clear()

@@ -56,7 +56,7 @@ async def all_answer(nodes: Cluster, asked: str) -> None:
     silent: dict[str, str] = {"?": "not asked yet"}
     began = time.monotonic()
     while silent:
-        told = await nodes.clients[asked].get("/api/status?cluster=1", within_s=10)
+        told = await nodes.clients[asked].get("/api/status?cluster=1", within_s=60)
         silent = {entry["name"]: entry["error"] for entry in told["nodes"] if not entry["status"]}
         assert not silent or time.monotonic() - began < HEALED_S, silent
     print(f"{asked}: all answer after {time.monotonic() - began:.2f} s")

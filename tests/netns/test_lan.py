@@ -81,7 +81,7 @@ async def test_documents_given_to_one_reach_all(nodes):
         async def has_all(name: str = name) -> bool:
             return (await counts_of(nodes.clients[name]))["records"] == wanted
 
-        await until(has_all, 10, f"{name} has all records")
+        await until(has_all, 60, f"{name} has all records")
 
 
 async def test_a_question_goes_across_the_lan_by_the_command_line(nodes):

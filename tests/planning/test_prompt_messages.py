@@ -38,7 +38,7 @@ def test_a_fence_within_a_fence_closes_none() -> None:
 def test_looking_for_fences_is_quick_in_any_text() -> None:
     began = time.process_time()
     build_messages("q", [Passage("o:2", "s", "x.txt", 0, 0, 9, "<" + " " * 30_000 + "x")])
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5
 
 
 def test_a_long_memory_leaves_room_for_others_in_a_small_context() -> None:

@@ -81,7 +81,7 @@ def places(told: dict[str, Any]) -> list[tuple[str, int]]:
     return [(source["file"], source["page"]) for source in told["sources"]]
 
 
-async def wait_routable(nodes: Cluster, seen_by: str, name: str, within_s: float = 20.0) -> float:
+async def wait_routable(nodes: Cluster, seen_by: str, name: str, within_s: float = 60.0) -> float:
     """Wait until a node would give work to another one; return the seconds it took. One that was away is held back."""
 
     def is_routable(members: dict[str, dict[str, Any]]) -> bool:

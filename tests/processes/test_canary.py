@@ -117,7 +117,7 @@ async def _say_plainly(told: Told, ears: Eavesdropper) -> None:
     writer.write(told.plain[:7].encode())
     await writer.drain()
     writer.write(told.plain[7:].encode())  # over two packets
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(heard.wait(), 30)
     writer.close()
     server.close()
 

@@ -113,7 +113,7 @@ async def test_a_killed_holder_takes_no_conversation_with_it(nodes, caller):
     survivor = next(name for name in HOLDERS if name != holder)
     assert (await recalled(caller, survivor, "talk")).exchanges == 0
     await nodes[holder].kill()
-    await nodes.wait_state("host", holder, ["dead", "left"], 30)
+    await nodes.wait_state("host", holder, ["dead", "left"], 60)
     prepared: list[calls.RecallItem] = []
 
     async def heard(event: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ async def test_a_death_a_return_and_a_new_pc(tmp_path: Path) -> None:
     try:
         with logs_in_notes([one, two, three]):
             await form([one, two])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while (await one.do("write", prefix="first"))["copies"] != [2]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             told = await one.do("write", count=20, prefix="both")
@@ -54,7 +54,7 @@ async def test_a_death_a_return_and_a_new_pc(tmp_path: Path) -> None:
             await same(one, two, three)
             hashes = [await daemon.do("hashes") for daemon in (one, two, three)]
             assert hashes[0] == hashes[1] == hashes[2]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while (await standing(one))["single"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
     finally:

@@ -90,7 +90,7 @@ async def test_the_same_document_may_be_taken_in_again_and_stays(nodes: Cluster)
     ended = [item async for item in nodes.clients["pc1"].ingest_bytes(HERE.file, HERE.document)][-1]
     assert ended["stage"] == "done"
     for client in nodes.clients.values():
-        await until(lambda client=client: _documents(client), 20, "the document is there again")
+        await until(lambda client=client: _documents(client), 60, "the document is there again")
 
 
 async def _documents(client: Any) -> int:
@@ -102,7 +102,7 @@ async def test_every_node_has_said_that_it_obeyed_and_every_node_knows(nodes: Cl
         statuses = [await client.get("/api/status") for client in nodes.clients.values()]
         return len({each["parts"]["records"]["records"] for each in statuses}) == 1
 
-    await until(as_many_records, 20, "all nodes have the same records")
+    await until(as_many_records, 60, "all nodes have the same records")
     data = nodes["pc3"].folder / "data"
     await nodes["pc3"].stop()
     store = await Store.open(data / "memory.db", load_identity(data).node_id)

@@ -140,7 +140,7 @@ async def test_the_records_reach_the_other_node(nodes):
     async def has_all():
         return (await counts_of(nodes.clients["pc1"]))["records"] == wanted
 
-    await until(has_all, 10, "pc1 has all records")
+    await until(has_all, 60, "pc1 has all records")
     assert (await counts_of(nodes.clients["pc1"]))["documents"] == 3
 
 
@@ -157,7 +157,7 @@ async def test_a_question_anywhere_is_answered_by_the_model_from_the_right_page(
 
 
 async def test_a_search_at_the_node_without_index_is_served_by_the_other(nodes):
-    found = await nodes.clients["pc1"].get("/api/search?q=cuándo se echa la sal a las lentejas", within_s=20)
+    found = await nodes.clients["pc1"].get("/api/search?q=cuándo se echa la sal a las lentejas", within_s=60)
     assert found["hits"][0]["passage"]["file"] == RECIPE.name
     assert set(found["hits"][0]["found_by"]) <= {"keywords", "vectors"}
 
@@ -232,7 +232,7 @@ async def test_a_killed_model_comes_back_and_goes_on_with_its_answer_and_the_dae
         found = workers_of(pc1)
         return found and found[0].pid != worker.pid and "chat" in (await client.members())["pc1"]["capabilities"]
 
-    await until(is_back, 30, "the model is back")
+    await until(is_back, 60, "the model is back")
     told = await answer_of(pc1, "Say hello.")
     assert told["text"].strip()
     assert told["generated_by"] == "pc1"
@@ -274,7 +274,7 @@ async def test_a_node_killed_while_it_prepares_is_not_missed(nodes):
     async def is_taken():
         return await questions_at_pc1(nodes) > asked_before
 
-    await until(is_taken, 10, "pc1 took the question")
+    await until(is_taken, 60, "pc1 took the question")
     await pc2.kill()
     answer = await answering
     assert answer.finished
@@ -303,7 +303,7 @@ async def test_the_survivor_answers_from_its_own_copy_and_says_so(nodes):
     assert (told["prepared_by"], told["generated_by"]) == ("pc1", "pc1")
     assert (MANUAL.name, 5) in places(told)[:2]
     assert any("pc1" in reason for reason in told["degraded"])
-    dead_s = await nodes.wait_state("pc1", "pc2", ["dead"], within_s=15)
+    dead_s = await nodes.wait_state("pc1", "pc2", ["dead"], within_s=60)
     print(f"killed: seen as dead {dead_s:.2f} s after that answer")
 
 
@@ -318,7 +318,7 @@ async def test_a_node_that_was_killed_comes_back_with_its_jobs(nodes):
         return [job["stage"] for job in jobs if job["file"] == CONTRACT.name] == ["done"]
 
     await until(is_read, 120, f"{CONTRACT.name} is read after the restart")
-    found = await nodes.clients["pc1"].get("/api/search?q=vaso de expansión roto", within_s=20)
+    found = await nodes.clients["pc1"].get("/api/search?q=vaso de expansión roto", within_s=60)
     first = found["hits"][0]["passage"]
     assert (first["file"], first["page"]) == (CONTRACT.name, 2)  # the scanned page
 

@@ -65,5 +65,5 @@ async def test_the_readers_text_goes_on_though_there_is_no_other_node(nodes, ask
     assert COUNTED.startswith(text), text  # nothing doubled, nothing left out
     assert TOKENS - 2 <= pieces <= TOKENS
     assert abs(usage["completion_tokens"] - pieces) <= 2
-    await until(lambda: len(workers_of(nodes["pc1"])) == 1, 20, "the worker is back")
+    await until(lambda: len(workers_of(nodes["pc1"])) == 1, 60, "the worker is back")
     await nodes.wait_capability("host", "chat", of="pc1")

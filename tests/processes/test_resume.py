@@ -45,7 +45,7 @@ async def peers_told(client: Client) -> list[str]:
 
 async def asked_until(nodes: Cluster, characters: int) -> tuple[asyncio.Task[Answer], list[dict[str, Any]]]:
     """Ask pc1 as a person does; return once so much text is shown."""
-    await until(lambda: _has_peers(nodes, 2), 20, "pc1 tells its clients of both others")
+    await until(lambda: _has_peers(nodes, 2), 60, "pc1 tells its clients of both others")
     heard: list[dict[str, Any]] = []
     asking = asyncio.create_task(nodes.clients["pc1"].ask_surviving(STORY, heard=heard.append))
     await until(lambda: asking.done() or len(text_of(heard)) >= characters, 60, "the answer began")
@@ -105,7 +105,7 @@ async def test_a_frozen_host_is_left_after_two_seconds(nodes):
 
 
 async def test_the_command_prints_one_text_although_its_node_is_killed(nodes):
-    await until(lambda: _has_peers(nodes, 2), 20, "pc1 tells its clients of both others")
+    await until(lambda: _has_peers(nodes, 2), 60, "pc1 tells its clients of both others")
     command = [sys.executable, "-m", "tarsd", "--config", str(nodes["pc1"].config), "ask", STORY]
     running = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment_of_a_child())
     assert running.stdout
@@ -124,7 +124,7 @@ async def test_the_command_prints_one_text_although_its_node_is_killed(nodes):
 @pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"Chromium is not at {CHROMIUM}")
 @pytest.mark.parametrize("hurt", ["kill", "freeze"])
 async def test_the_page_completes_its_bubble_by_another_node(nodes, hurt):
-    await until(lambda: _has_peers(nodes, 2), 20, "pc1 tells its clients of both others")
+    await until(lambda: _has_peers(nodes, 2), 60, "pc1 tells its clients of both others")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = await (await browser.new_context(locale="en-GB")).new_page()

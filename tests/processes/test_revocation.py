@@ -17,7 +17,7 @@ from tests.processes.real_nodes import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -123,7 +123,7 @@ async def test_a_revoked_node_that_forgot_it_is_told_again(nodes):
         status = await nodes.clients["pc3"].get("/api/status")
         return any("was revoked on" in problem for problem in status["problems"])
 
-    await until(told, 10, "pc3 is told again, by whom it greets")
+    await until(told, 60, "pc3 is told again, by whom it greets")
 
 
 async def test_revoking_twice_is_said_again_and_harms_nothing(nodes):
@@ -191,7 +191,7 @@ async def test_a_node_that_was_off_during_a_change_gets_what_it_missed(nodes):
         folder = identity_of(nodes, "pc2")
         return json.loads((folder / "node.json").read_bytes())["issuer"] == 3 and (folder / "core.3.key").exists()
 
-    await until(caught_up, 20, "pc2 fetched the authorities and has a certificate of theirs")
+    await until(caught_up, 60, "pc2 fetched the authorities and has a certificate of theirs")
     await nodes.wait_state("pc1", "pc2", ["alive"])
     assert (await cluster_status(nodes, "pc2"))["pc1"] is not None
     token = (await nodes["pc2"].command("invite")).split()[0]  # and it can invite in turn

@@ -100,7 +100,7 @@ async def test_a_copy_of_a_node_that_is_away_still_counts_after_a_restart(home: 
 
 
 async def test_a_node_that_lost_its_disk_is_no_copy_any_more(home: Home) -> None:
-    ana, bob = await home.add("a", copies_wait_ms=50), await home.add("b")
+    ana, bob = await home.add("a", copies_wait_ms=1000), await home.add("b")
     home.gossip()
     records = await say(ana, 1)
     assert (await ana.replicator.confirm(records)).copies == 2

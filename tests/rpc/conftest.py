@@ -116,6 +116,6 @@ async def process(pc2: Identity, stack: AsyncExitStack) -> Peer:
 
     stack.push_async_callback(end)
     assert child.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         port = int(await child.stdout.readline())
     return Peer(pc2.node_id, port, pid=child.pid)

@@ -121,7 +121,7 @@ async def test_closing_the_call_closes_the_handler(serve, client) -> None:
     peer = await serve({"chat": waiting})
     async with contextlib.aclosing(peer.call(client, calls.CHAT, CHAT)) as items:
         await anext(items)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await waiting.closed.wait()
 
 
@@ -131,14 +131,14 @@ async def test_cancelling_the_caller_before_any_item_closes_the_handler(serve, c
     task = asyncio.create_task(gather_items(peer.call(client, calls.CHAT, CHAT)))
     await waiting.started.wait()
     task.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await waiting.closed.wait()
 
 
 async def test_a_handler_that_thinks_for_long_is_not_lost(serve, client, gather_items) -> None:
     waiting = Waiting(before=0)
     peer = await serve({"chat": waiting})
-    asyncio.get_running_loop().call_later(1.2, waiting.go_on.set)  # silence_s is 0.5
+    asyncio.get_running_loop().call_later(1.6, waiting.go_on.set)  # silence_s is 1
     assert await gather_items(peer.call(client, calls.CHAT, CHAT)) == []
 
 
@@ -251,9 +251,9 @@ async def test_the_deadline_ends_the_handler_and_the_call(serve, client, gather_
     waiting = Waiting()
     peer = await serve({"chat": waiting})
     with pytest.raises(DeadlineExceeded, match=r"chat: 0\.3 s"):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await gather_items(peer.call(client, calls.CHAT, CHAT, deadline_s=0.3))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await waiting.closed.wait()
 
 
@@ -264,7 +264,7 @@ async def test_more_calls_than_the_bound_are_refused(serve, client, gather_items
         await anext(items)
         with pytest.raises(Overloaded, match="1 calls open"):
             await gather_items(peer.call(client, calls.RECALL, RECALL))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while peer.server.open_calls:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await gather_items(peer.call(client, calls.RECALL, RECALL))
@@ -295,7 +295,7 @@ async def test_stopping_lets_open_calls_end_and_takes_no_more(serve, client, gat
             await gather_items(peer.call(client, calls.RECALL, RECALL))
         waiting.go_on.set()
         assert [item async for item in items] == []
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await stopping
 
 
@@ -304,7 +304,7 @@ async def test_stopping_cuts_off_what_does_not_end(serve, client) -> None:
     peer = await serve({"chat": waiting})
     async with contextlib.aclosing(peer.call(client, calls.CHAT, CHAT)) as items:
         await anext(items)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await peer.server.stop(drain_s=0.1)
         with pytest.raises(PeerLost):
             await anext(items)
@@ -403,7 +403,7 @@ async def test_a_handler_may_fail_in_mid_upload(serve, client, gather_items) -> 
 
     peer = await serve({"ingest": full})
     with pytest.raises(Overloaded, match="the disk is full"):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await gather_items(peer.call(client, calls.INGEST, INGEST, upload=aiter(Source(500))))
 
 

@@ -34,7 +34,7 @@ class Told:
         self.loads.append((node, load))
 
     async def wait(self) -> None:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await self._news.wait()
 
 
