@@ -244,3 +244,9 @@ async def test_of_very_many_memories_it_is_told_how_many_more_there_are(house: H
     told = await house.answer("what do you know about me?")
     assert told.count("- Drawer") == TOLD
     assert told.endswith("And 3 more: all of it can be seen with `tarsd memory`, or on the page.")
+
+
+async def test_a_person_is_answered_in_the_language_of_the_wish_not_of_what_it_names(house: House) -> None:
+    await house.say("recuerda que mi hermano se llama Iñaki")
+    assert "Is this to be forgotten" in await house.answer("forget Iñaki")
+    assert "No se recuerda nada así" in await house.answer("olvida lo de la abuela")
