@@ -179,8 +179,10 @@ async def _take(batch: _Batch, done: Imported, number: int, line: bytes) -> None
     try:
         found = files.entry_of(line)
     except FieldError as error:
+        if not batch.has_head and error.field in ("tarsd", "version"):
+            raise  # an export, but not one for this node
         if not batch.has_head:
-            raise
+            raise FieldError("body", f"this is no file that a memory export wrote ({error})") from error
         done.refuse(RefusedEntry(number, error.field, str(error).removeprefix(f"{error.field}: ")))
         return
     if isinstance(found, files.Head):

@@ -45,6 +45,7 @@ from tarsd.metrics import Metrics
 from tarsd.names import AnswerId, ConversationId, RecordId, Route
 from tarsd.planning.language import detect_language
 from tarsd.planning.texts import texts
+from tarsd.planning.wish_language import wish_language
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,8 @@ class Host:
 
     async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:
         """Carry out a wish to the memory; one that was answered already is not carried out twice."""
-        language = detect_language(question.text) or question.language or "en"
+        told = wish_language(question.text) or detect_language(question.text)
+        language = told or question.language or "en"
         answer = Answer.begin(question, DEFAULT_MAX_TOKENS, time.monotonic())
         answer.prepared_by = self._name
         reasons = ["asks something of the memory"]

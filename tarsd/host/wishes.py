@@ -1,4 +1,4 @@
-"""Carries out what a person asks of the memory in a chat: remember this, forget that. No model is needed for it.
+"""Carries out what a person asks of the memory in a chat: remember, forget, tell. No model is needed for it.
 
 Rules
 1. `planning.intents` decides what is a wish; the answer is a fixed sentence in the question's language.
@@ -6,7 +6,7 @@ Rules
    household where it is said so or nobody is named. What somebody wants to be called by is that person's everywhere.
 3. Forgetting looks first: one that is clear is forgotten; several, and one that is not clear, are listed for the person
    to choose; none is said. What took its place in history goes with it.
-4. In a temporary chat nothing is written, and the answer says so.
+4. In a temporary chat nothing is written, and the answer says so. Telling writes nothing.
 5. That a write has fewer copies than wanted is told, and so is a node that forgets only when it is back.
 6. A wish is no part of the conversation's summary: what was to be forgotten would stand in it.
 """
@@ -31,12 +31,13 @@ from tarsd.errors import NotFound, TarsdError
 from tarsd.host.events import Question
 from tarsd.memory import slots
 from tarsd.planning import picking
-from tarsd.planning.intents import Forget, Intent, Remember, recognise
+from tarsd.planning.intents import Forget, Intent, Remember, Tell, recognise
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
 
 LOOKED_AT = 30
+TOLD = 20
 
 
 class Wish(NamedTuple):
@@ -73,12 +74,14 @@ class Wishes:
     async def grant(self, question: Question, wish: Wish, language: str) -> Granted:
         """Carry a wish out and return the answer; what fails is said in it."""
         words = texts(language)
-        if question.temporary:
+        if question.temporary and not isinstance(wish.intent, Tell):
             return Granted(words.wish_temporary)
         try:
             match wish.intent:
                 case Remember():
                     return await self._remember(question, wish.intent, language)
+                case Tell():
+                    return await self._tell(question, language)
                 case Forget(which="everything"):
                     return Granted(words.forget_everything)
                 case Forget(which="conversation"):
@@ -110,6 +113,18 @@ class Wishes:
             return Granted(words.saved_instead.format(text=item.memory.text, old=old), notices)
         form = words.saved if asked.sort == "fact" else words.saved_wish
         return Granted(form.format(text=item.memory.text), notices)
+
+    async def _tell(self, question: Question, language: str) -> Granted:
+        """Tell what is remembered that this person may see, newest first."""
+        words = texts(language)
+        request = MemoriesRequest(question.who, kinds=("memory",), limit=TOLD)
+        found = await self._dispatch.one(calls.MEMORIES, request, trace=question.trace)
+        if not found.memories:
+            return Granted(words.told_nothing)
+        lines = [words.told.format(listed="\n".join(f"- {picking.shown(each)}" for each in found.memories))]
+        if (more := found.total - len(found.memories)) > 0:
+            lines.append(words.told_more.format(count=more))
+        return Granted("\n\n".join(lines))
 
     async def _forget_conversation(self, question: Question, language: str) -> Granted:
         words = texts(language)

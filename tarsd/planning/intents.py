@@ -1,4 +1,4 @@
-"""Whether a message asks that something be remembered or forgotten, in English and Spanish. Pure.
+"""Whether a message asks that something be remembered, forgotten or told, in English and Spanish. Pure.
 
 What is taken for a wish is carried out without a model, so only plain commands count; a question ("do you remember
 that film?"), a report ("I forgot that ..."), a reminder ("remember to buy milk") and a figure of speech ("forget it")
@@ -17,6 +17,8 @@ Rules
 6. "for everybody" gives a memory to the household, whoever says it; it stands by the command, or apart at the end.
    Within what is told ("a surprise for the whole family") it says nothing of who is to know.
 7. What begins with a quotation is about it. A question mark counts where it ends something, not within a password.
+8. "What do you know about me?" is a question to the memory as a whole, which no search finds; with any other thing at
+   its end it is one for the model.
 """
 
 from __future__ import annotations
@@ -49,7 +51,13 @@ class Forget(NamedTuple):
     which: Literal["matching", "conversation", "everything"] = "matching"
 
 
-Intent = Remember | Forget
+class Tell(NamedTuple):
+    """All that is remembered is to be told; not an empty tuple, which would be no wish in a condition."""
+
+    what: Literal["everything"] = "everything"
+
+
+Intent = Remember | Forget | Tell
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -120,11 +128,11 @@ _ANSWER = (
     r"(?:answers?|reply|respond|speak|talk|responde|resp[oó]ndeme|contesta|cont[eé]stame|h[aá]bla(?:me)?|"
     r"tr[aá]ta(?:me|nos)|tut[eé]a(?:me)?)"
 )
-_TELL = r"(?:write|use|explain|escr[ií]be(?:me)?|usa)"
+_WRITE = r"(?:write|use|explain|escr[ií]be(?:me)?|usa)"
 # "always" stands by the command: "explain why the sky is always blue" is a question
 _STANDING = _pattern(
-    rf"^(?:please\s+)?(?:(?:always|never|siempre|nunca)\s+(?:{_ANSWER}|{_TELL}|no\s+me\s+\w+s)\b.*|"
-    rf"(?:{_ANSWER}|{_TELL})\s+(?:(?:to\s+)?(?:me|us|nos)\s+)?(?:always|siempre|nunca)\b.*|"
+    rf"^(?:please\s+)?(?:(?:always|never|siempre|nunca)\s+(?:{_ANSWER}|{_WRITE}|no\s+me\s+\w+s)\b.*|"
+    rf"(?:{_ANSWER}|{_WRITE})\s+(?:(?:to\s+)?(?:me|us|nos)\s+)?(?:always|siempre|nunca)\b.*|"
     rf"{_ANSWER}\s+(?!(?:about|of|on|why|how|what|de|del|sobre|por|a|to)\b).*\b(?:always|siempre)[\s.!]*|"
     r"no\s+me\s+(?:respondas|contestes|hables|escribas|llames|trates|tutees)\b.*\b(?:nunca|siempre|jam[aá]s)\b.*)$"
 )
@@ -190,6 +198,13 @@ _FIGURE = _pattern(
 _ALL_THE_SAME = _pattern(  # "forget that, tell me the time"
     r"^(?:(?:it|this|that|eso|esto|ello|lo)\b\s*)?(?:[,.;:!–—-]|(?:and|but|now|then|just|y|pero|ahora|mejor)\b)"
 )
+_TELL = _pattern(
+    r"^(?:(?:and\s+|so\s+)?what\s+(?:(?:all|else|exactly)\s+)?do\s+you\s+(?:know|remember)|"
+    r"(?:tell|show)\s+me\s+(?:everything|all|what)\s+(?:that\s+)?you\s+(?:know|remember))\s+(?:about|of)\s+(?:me|us)[\s.!?]*$|"
+    r"^(?:qu[eé](?:\s+(?:cosas|m[aá]s))?\s+(?:sabes|recuerdas)|"
+    r"(?:dime|cu[eé]ntame|mu[eé]strame)\s+(?:todo\s+)?(?:lo\s+que|qu[eé])\s+(?:sabes|recuerdas))\s+"
+    r"(?:de|sobre|acerca\s+de)\s+(?:m[ií]|nosotr[oa]s)[\s.!?]*$"
+)
 _QUESTION = _pattern(r"\?(?=[\s\"'»”)!?.]|$)|¿")
 _QUOTED = _pattern(r"^[\s¿¡]*[\"'“«](?!.*[\"'”»][\s.!]*$)")
 _WHOLLY_QUOTED = _pattern(r"^[\"'“«](?P<text>[^\"“”«»]+)[\"'”»]$")
@@ -206,6 +221,8 @@ def recognise(message: str) -> Intent | None:
     if polite:
         text = text[polite.end() :]
     text = _CLOSING.sub("", text).strip()
+    if _TELL.match(text):
+        return Tell()
     if _QUESTION.search(text):
         if polite is None or not text.endswith("?"):
             return None

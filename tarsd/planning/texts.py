@@ -45,6 +45,9 @@ class Texts(NamedTuple):
     forget_this: str
     forget_none: str
     forget_everything: str
+    told: str
+    told_more: str
+    told_nothing: str
 
 
 ENGLISH = Texts(
@@ -90,6 +93,9 @@ ENGLISH = Texts(
     forget_none="Nothing like that is remembered.",
     forget_everything="That is too much for one sentence in a chat. All that is remembered can be seen and forgotten "
     "with `tarsd memory`, or on the page.",
+    told="This is what I remember:\n{listed}",
+    told_more="And {count} more: all of it can be seen with `tarsd memory`, or on the page.",
+    told_nothing="Nothing is remembered so far.",
 )
 
 SPANISH = Texts(
@@ -134,6 +140,9 @@ SPANISH = Texts(
     forget_none="No se recuerda nada así.",
     forget_everything="Eso es demasiado para una frase en un chat. Todo lo recordado se puede ver y olvidar con "
     "`tarsd memory`, o en la página.",
+    told="Esto es lo que recuerdo:\n{listed}",
+    told_more="Y {count} más: todo se puede ver con `tarsd memory`, o en la página.",
+    told_nothing="Aún no se recuerda nada.",
 )
 
 _BY_LANGUAGE = {"en": ENGLISH, "es": SPANISH}

@@ -365,8 +365,9 @@ class TestImport:
 
     @pytest.mark.parametrize("body", [b"", b"\n\n", b'{"kind": "memory", "id": "a", "text": "b"}\n', b"not json\n"])
     async def test_what_is_no_export_is_refused_as_a_whole(self, asking, body):
-        status, _ = await asking("POST", "/api/memory/import", body)
+        status, found = await asking("POST", "/api/memory/import", body)
         assert status == 400
+        assert "memory export" in found["error"]["message"]
         assert asking.asked("import") == []
 
     async def test_a_form_of_another_site_cannot_import(self, asking, client):

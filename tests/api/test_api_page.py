@@ -272,6 +272,15 @@ class TestInABrowser:
         button, row = await page.locator("#latest").bounding_box(), await page.locator(".upload").bounding_box()
         assert button["y"] + button["height"] <= row["y"]
 
+    async def test_the_welcome_is_seen_from_its_top_where_the_page_is_small(self, serve, browse):
+        page = await browse((await serve()).url, viewport={"width": 320, "height": 560})
+        await page.click("#temporary")
+        await expect(page.locator("#temporary-badge")).to_be_visible()
+        await page.evaluate(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        )
+        assert await page.evaluate("document.querySelector('#main').scrollTop") == 0
+
     async def test_members_are_shown_with_their_state_and_what_they_do(self, serve, browse):
         page = await browse((await serve()).url)
         await expect(page.locator(".chip")).to_have_count(4)

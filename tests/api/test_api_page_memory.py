@@ -79,7 +79,7 @@ async def test_it_is_searched_as_one_types(served, browse):  # noqa: F811
     page = await opened(await browse(served.url))
     served.dispatch.replies["memories"] = [calls.MemoriesItem([], 0)]
     await page.fill("#memory-search", "boiler")
-    await expect(page.locator("#memory-list .empty")).to_be_visible()
+    await expect(page.locator("#memory-list .empty")).to_have_text("Nothing is remembered that fits.")
     assert last(served, "memories").query == "boiler"
 
 
@@ -188,6 +188,19 @@ async def test_it_is_exported_and_imported(served, browse):  # noqa: F811
         "#memory-file", [{"name": "m.jsonl", "mimeType": "application/json", "buffer": head + line + foot}]
     )
     await expect(page.locator("#memory-told")).to_contain_text("0 taken in, 1 known already, 0 refused.")
+    wrong = {"name": "photo.json", "mimeType": "application/json", "buffer": b"not an export"}
+    await page.set_input_files("#memory-file", [wrong])
+    await expect(page.locator("#memory-wrong")).to_contain_text("no file that a memory export wrote")
+    await expect(page.locator("#memory-told")).to_be_empty()  # what was told of the first file is not of this one
+
+
+async def test_what_was_done_is_not_told_beside_another_tab(served, browse):  # noqa: F811
+    page = await opened(await browse(served.url))
+    await page.fill("#memory-text", "Answer briefly")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#memory-told")).to_contain_text("computer")
+    await page.click("[data-tab=diary]")
+    await expect(page.locator("#memory-told")).to_be_empty()
 
 
 async def test_a_temporary_chat_is_said_to_the_node_shown_and_a_chat_of_its_own(served, browse):  # noqa: F811

@@ -14,6 +14,7 @@ from tarsd.calls import Copies, ForgetItem, Removed, Turn, Who
 from tarsd.errors import NotFound, PeerLost
 from tarsd.host import events
 from tarsd.host.events import Event
+from tarsd.host.wishes import TOLD
 from tarsd.memory.bodies import ProjectBody
 from tarsd.memory.recollections import Filter
 from tarsd.memory.store import Store
@@ -225,3 +226,27 @@ def test_the_new_event_is_sent_with_its_type() -> None:
         "type": "memories",
         "memories": [{"key": "memory/m", "text": "The key is red", "title": "", "when": 5.0, "sort": "fact"}],
     }
+
+
+async def test_what_is_known_of_a_person_is_told_without_a_model_and_nothing_of_others(house: House) -> None:
+    assert await house.answer("¿qué sabes de mí?") == "Aún no se recuerda nada."
+    await house.say("remember that I work at Acme")
+    await house.say("remember that Leo hides a gift", who=Who("leo"))
+    await house.say("remember for everybody that the gas is off on Tuesday")
+    told = await house.answer("what do you know about me?")
+    assert told == "This is what I remember:\n- The gas is off on Tuesday\n- I work at Acme"
+    assert await house.answer("what do you know about me?", temporary=True) == told
+
+
+async def test_of_very_many_memories_it_is_told_how_many_more_there_are(house: House) -> None:
+    for number in range(TOLD + 3):
+        await house.say(f"remember that drawer {number} holds tool {number}")
+    told = await house.answer("what do you know about me?")
+    assert told.count("- Drawer") == TOLD
+    assert told.endswith("And 3 more: all of it can be seen with `tarsd memory`, or on the page.")
+
+
+async def test_a_person_is_answered_in_the_language_of_the_wish_not_of_what_it_names(house: House) -> None:
+    await house.say("recuerda que mi hermano se llama Iñaki")
+    assert "Is this to be forgotten" in await house.answer("forget Iñaki")
+    assert "No se recuerda nada así" in await house.answer("olvida lo de la abuela")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tarsd.planning.intents import Forget, Remember, recognise
+from tarsd.planning.intents import Forget, Remember, Tell, recognise
 from tests.planning.hostile_texts import HOSTILE
 
 REMEMBERED = {
@@ -116,8 +116,10 @@ NEITHER = [
     "remember when we went to Paris",
     "I remember that the key is blue",
     "recuerdo que la llave es azul",
-    "what do you remember about me?",
-    "¿qué recuerdas de mí?",
+    "what do you know about me and my car?",
+    "what do you know about messages?",
+    "¿qué sabes de mi coche?",
+    "¿qué sabes de física?",
     "apunta leche en la lista",
     "note the time",
     "olvida lo que dije, era broma",
@@ -175,6 +177,21 @@ NEITHER = [
     "hola",
     "",
 ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "what do you know about me?",
+        "What do you remember about us?",
+        "Tars, tell me everything you know about me",
+        "¿qué sabes de mí?",
+        "que sabes de mi",
+        "Dime todo lo que recuerdas de nosotros.",
+    ],
+)
+def test_all_that_is_remembered_can_be_asked_for(message: str) -> None:
+    assert recognise(message) == Tell()
 
 
 @pytest.mark.parametrize(("message", "intent"), [*REMEMBERED.items(), *FORGOTTEN.items()])

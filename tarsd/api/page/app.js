@@ -182,7 +182,8 @@ function follow() {
   if (following) requestAnimationFrame(() => requestAnimationFrame(() => main.scrollTo({ top: main.scrollHeight })));
 }
 
-new ResizeObserver(follow).observe(main); // what is below it grew: documents, a long question, a phone's keyboard
+// what is below it grew: documents, a long question, a phone's keyboard; the welcome is read from its top
+new ResizeObserver(() => byId("welcome").hidden && follow()).observe(main);
 main.addEventListener("scroll", () => {
   following = main.scrollHeight - main.scrollTop - main.clientHeight < NEAR_END_PX;
   byId("latest").hidden = following;

@@ -27,6 +27,7 @@ export function readyMemory(projectsChanged) {
   for (const button of document.querySelectorAll("[data-tab]")) {
     button.addEventListener("click", () => {
       tab = button.dataset.tab;
+      byId("memory-told").replaceChildren(); // it is of another tab
       show();
     });
   }
@@ -53,6 +54,7 @@ async function attempt(work) {
   try {
     return await work();
   } catch (error) {
+    byId("memory-told").replaceChildren(); // it tells of what was done before
     byId("memory-wrong").textContent = error.message;
     return null;
   }
@@ -88,7 +90,7 @@ async function memories(offset) {
   const query = new URLSearchParams({ q: byId("memory-search").value.trim(), limit: PAGE, offset });
   const found = await request("GET", `/api/memories?${query}`);
   const rows = found.memories.map(row);
-  if (!rows.length && !offset) return [el("li", { class: "empty" }, memoryWords().nothing)];
+  if (!rows.length && !offset) return [el("li", { class: "empty" }, query.get("q") ? memoryWords().nothingFound : memoryWords().nothing)];
   const next = offset + rows.length;
   return next < found.total && rows.length ? [...rows, moreRow(next)] : rows;
 }
