@@ -237,6 +237,11 @@ def damaged_copies(path: Path) -> list[str]:
     return sorted(each.name for kind in kinds for each in path.parent.glob(f"{path.name}.{kind}-*"))
 
 
+def newest_damaged(path: Path) -> str:
+    """Return the name of the damaged database that was moved aside last."""
+    return max((each for each in damaged_copies(path) if ".corrupt-" in each and not each.endswith("-wal")), default="")
+
+
 @contextmanager
 def _our_errors(path: Path) -> Generator[None, None, None]:
     try:
