@@ -334,8 +334,11 @@ class Store(Sharing, History):
         """Take in what can be read of the database that was moved aside last."""
         aside = self._database.path.with_name(newest_damaged(self._database.path))
         batches, saved = salvage.readable(aside), 0
-        while (records := await salvage.next_of(batches)) is not None:
-            saved += (await self.apply(records)).applied
+        try:
+            while (records := await salvage.next_of(batches)) is not None:
+                saved += (await self.apply(records)).applied
+        except StorageError as error:  # the node is there all the same
+            self.problem += f"; taking over its records ended early ({error})"
         self.problem += f"; {saved} records could be read and are here"
 
     def _notify(self, change: Change) -> None:

@@ -189,3 +189,24 @@ async def test_what_follows_a_lost_record_is_kept_and_peers_bring_what_was_lost(
     await peer.apply(await store.records_since(await peer.vector()))
     assert [len(await each.rows("SELECT memory FROM memories")) for each in (store, peer)] == [40, 40]
     assert store.mark() == peer.mark()
+
+
+@pytest.mark.parametrize("table", ["log", "visible", "keywords_idx", "graves", "sqlite_autoindex_memories_1"])
+async def test_damage_that_is_met_while_the_node_runs_is_mended_at_the_next_start(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(database, "_CHECK_UP_TO_BYTES", 0)
+    store = await open_store()
+    await store.append_many([("memory", "", MemoryBody(f"m{each}", f"text {each} " * 40)) for each in range(300)])
+    page = await root_of(store, table)
+    await store.close()
+    store = await open_store()
+    overwrite(tmp_path / "store.db", *page)
+    await store._database.run("PRAGMA cache_size = 1")
+    assert "started again" in (await store.integrity_check())[-1]
+    await store.close()
+    store = await open_store()
+    assert "records could be read" in store.problem
+    await store.append("memory", "", MemoryBody("new", "text"))
+    assert await store.integrity_check() == [store.problem]
+    assert not (tmp_path / "store.db.suspected").exists()
