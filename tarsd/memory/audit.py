@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-from tarsd.memory.database import Database
+from tarsd.memory.database import DamagedDatabase, Database, suspect
 from tarsd.memory.derive import WINNER
 from tarsd.memory.ledger import from_row
 from tarsd.memory.log import EMPTY, Head, fault
@@ -19,7 +19,9 @@ _BATCH = 500
 
 async def find_problems(database: Database, heads: Mapping[str, Head]) -> list[str]:
     """Return what is wrong, as sentences for a person; [] when all is well."""
-    problems = await _pages(database)
+    if problems := await _pages(database):  # all else that is found would only follow from that
+        suspect(database.path)
+        return [*problems, "database: it is mended when tarsd is started again"]
     for origin in heads:
         problems += await _chain(database, origin)
     problems += await _visible(database)
@@ -29,8 +31,11 @@ async def find_problems(database: Database, heads: Mapping[str, Head]) -> list[s
 
 
 async def _pages(database: Database) -> list[str]:
-    async with database.reading():
-        found = [row[0] for row in await database.rows("PRAGMA quick_check(10)")]
+    try:
+        async with database.reading():
+            found = [row[0] for row in await database.rows("PRAGMA quick_check(10)")]
+    except DamagedDatabase as error:
+        return [f"database: {error}"]
     return [] if found == ["ok"] else [f"database: {line}" for line in found]
 
 

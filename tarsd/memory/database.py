@@ -7,7 +7,8 @@ Rules
 3. A commit is on disk when it returns (synchronous=FULL).
 4. Cancelling does not tear a transaction: one that began ends, committed or rolled back, before the next.
 5. A database of an older schema is backed up before it is changed (`migration`).
-6. A corrupt database is moved aside, never deleted, and a new one made: records come back from peers.
+6. A corrupt database is moved aside, never deleted, and a new one made: what can be read of its records is taken over
+   (`salvage`), the rest comes back from peers. Damage that is met while the node runs is mended so at the next start.
 """
 
 from __future__ import annotations
@@ -190,8 +191,10 @@ async def _prepare(database: Database, connection: aiosqlite.Connection) -> None
         await database.rows(pragma)
     await connection.create_function("digest", 1, digest, deterministic=True)
     await connection.create_function("index_text", 2, stemming.index_text, deterministic=True)
-    if database.path.stat().st_size <= _CHECK_UP_TO_BYTES:
+    suspected = _suspected(database.path)
+    if suspected.exists() or database.path.stat().st_size <= _CHECK_UP_TO_BYTES:
         found = await database.value("PRAGMA quick_check(1)")
+        suspected.unlink(missing_ok=True)
         if found != "ok":
             raise DamagedDatabase(str(found))
     await _migrate(database, connection)
@@ -224,6 +227,7 @@ def _move_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     with _our_errors(path):
         path.rename(aside)
+        _suspected(path).unlink(missing_ok=True)
         for suffix in ("-wal", "-shm"):
             companion = path.with_name(path.name + suffix)
             if companion.exists():
@@ -239,13 +243,30 @@ def damaged_copies(path: Path) -> list[str]:
     return sorted(each.name for kind in kinds for each in path.parent.glob(f"{path.name}.{kind}-*"))
 
 
+def suspect(path: Path) -> None:
+    """Have the whole file checked at the next start, however large it is, and mended there (rule 6)."""
+    with suppress(OSError):
+        _suspected(path).touch(mode=0o600)
+
+
+def _suspected(path: Path) -> Path:
+    return path.with_name(f"{path.name}.suspected")
+
+
+def newest_damaged(path: Path) -> str:
+    """Return the name of the damaged database that was moved aside last."""
+    return max((each for each in damaged_copies(path) if ".corrupt-" in each and not each.endswith("-wal")), default="")
+
+
 @contextmanager
 def _our_errors(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        kind = DamagedDatabase if _is_corruption(error) else StorageError
-        raise kind(f"{path}: {error}") from error
+        if not _is_corruption(error):
+            raise StorageError(f"{path}: {error}") from error
+        suspect(path)
+        raise DamagedDatabase(f"{path}: {error}") from error
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -23,13 +23,14 @@ import msgspec
 
 from tarsd.calls import Record
 from tarsd.errors import InvalidInput, StorageError, WireError
-from tarsd.memory import audit, bodies, derive, ledger, repair
+from tarsd.memory import audit, bodies, derive, ledger, repair, salvage
 from tarsd.memory.bodies import TOMBSTONE, Body
 from tarsd.memory.database import (
     DamagedDatabase,
     Database,
     Row,
     damaged_copies,
+    newest_damaged,
     open_database,
     replace_damaged,
     uninterrupted,
@@ -79,9 +80,12 @@ class Store(Sharing, History):
         """Open or make the store; `problem` tells of a damaged database that was moved aside."""
         database, problem = await open_database(path)
         try:
-            return await cls._begun(database, problem, node_id, clock)
+            store = await cls._begun(database, problem, node_id, clock)
         except DamagedDatabase as error:  # in a file too large to be checked whole at each start
-            return await cls._begun(*(await replace_damaged(path, error)), node_id, clock)
+            store = await cls._begun(*(await replace_damaged(path, error)), node_id, clock)
+        if store.problem:
+            await store.salvage()
+        return store
 
     @classmethod
     async def _begun(cls, database: Database, problem: str, node_id: NodeId, clock: Callable[[], float]) -> Store:
@@ -325,6 +329,17 @@ class Store(Sharing, History):
                 await self.optimize()
             except StorageError as error:  # a disk without room for it: it stays due, and the node is there
                 _log.warning("what was forgotten could not be cleaned away yet: %s", error)
+
+    async def salvage(self) -> None:
+        """Take in what can be read of the database that was moved aside last."""
+        aside = self._database.path.with_name(newest_damaged(self._database.path))
+        batches, saved = salvage.readable(aside), 0
+        try:
+            while (records := await salvage.next_of(batches)) is not None:
+                saved += (await self.apply(records)).applied
+        except StorageError as error:  # the node is there all the same
+            self.problem += f"; taking over its records ended early ({error})"
+        self.problem += f"; {saved} records could be read and are here"
 
     def _notify(self, change: Change) -> None:
         _tell(self._listeners, change)

@@ -4,8 +4,7 @@ Rules
 1. The last record that both have is found by halving, with one record a question.
 2. When ours gives way, the other branch is pulled afterwards; when it stays, the other node is greeted, so that it
    sees ours and gives way.
-3. The same two branches are looked at once: what was settled, or could not be, does not come up again until either
-   has grown.
+3. The same two branches are looked at once: where ours stays it does not come up again until ours has grown.
 """
 
 from __future__ import annotations
@@ -92,6 +91,8 @@ class Mender:
             return  # it only has less than we have
         if moved := await store.give_way(origin, common, theirs.sha):
             self.moved_records += moved
+            # Who has not given way yet may give us the same branch again: then it is looked at again.
+            self._looked_at = {key: seal for key, seal in self._looked_at.items() if key[1] != origin}
             self._note(f"{origin} has two branches after record {common}; {moved} records have another name now")
             self._moved(node)
         elif await store.seal_of(origin, parted) != theirs.sha:

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from memory_help import ANA, OpenStore, add_document
+from memory_help import ANA, BOB, OpenStore, add_document
 
 from tarsd.errors import StorageError
 from tarsd.memory import database
@@ -137,3 +137,76 @@ async def test_damage_in_a_file_too_large_to_check_at_each_start_is_met_like_any
     assert "damaged" in store.problem
     await store.append("memory", "", MemoryBody("n", "text"))
     assert len(store.damaged_copies()) == 1
+
+
+def overwrite(path: Path, page: int, size: int) -> None:
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+async def root_of(store: Store, name: str) -> tuple[int, int]:
+    (root,) = (await store.rows("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)))[0]
+    return root, (await store.rows("PRAGMA page_size"))[0][0]
+
+
+@pytest.mark.parametrize("table", ["meta", "sqlite_autoindex_log_1", "visible", "keywords_data", "memories"])
+async def test_damage_elsewhere_costs_no_record_though_no_other_node_is_there(
+    open_store: OpenStore, tmp_path: Path, table: str
+) -> None:
+    store = await open_store()
+    await store.append_many([("memory", "", MemoryBody(f"m{each}", f"text {each}")) for each in range(300)])
+    await store.forget("memory/m7")
+    heads, page = store.heads(), await root_of(store, table)
+    await store.close()
+    overwrite(tmp_path / "store.db", *page)
+    store = await open_store()
+    assert "301 records could be read" in store.problem
+    assert store.heads() == heads
+    assert await store.integrity_check() == [store.problem]
+    shown = {name for (name,) in await store.rows("SELECT memory FROM memories")}
+    assert shown == {f"m{each}" for each in range(300)} - {"m7"}
+
+
+async def test_what_follows_a_lost_record_is_kept_and_peers_bring_what_was_lost(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    store, peer = await open_store(), await open_store("peer", BOB)
+    await store.append_many([("memory", "", MemoryBody(f"m{each}", f"{each} " * 4000)) for each in range(40)])
+    records = await store.records_since({})
+    await peer.apply(records)
+    await store.close()
+    path = tmp_path / "store.db"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"20 20 20 20 20") // 4096 * 4096
+    data[at : at + 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+    store = await open_store()
+    shown = {name for (name,) in await store.rows("SELECT memory FROM memories")}
+    assert 20 < len(shown) < 40
+    assert "m39" in shown
+    await store.apply(await peer.records_since(await store.vector()))
+    await peer.apply(await store.records_since(await peer.vector()))
+    assert [len(await each.rows("SELECT memory FROM memories")) for each in (store, peer)] == [40, 40]
+    assert store.mark() == peer.mark()
+
+
+@pytest.mark.parametrize("table", ["log", "visible", "keywords_idx", "graves", "sqlite_autoindex_memories_1"])
+async def test_damage_that_is_met_while_the_node_runs_is_mended_at_the_next_start(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(database, "_CHECK_UP_TO_BYTES", 0)
+    store = await open_store()
+    await store.append_many([("memory", "", MemoryBody(f"m{each}", f"text {each} " * 40)) for each in range(300)])
+    page = await root_of(store, table)
+    await store.close()
+    store = await open_store()
+    overwrite(tmp_path / "store.db", *page)
+    await store._database.run("PRAGMA cache_size = 1")
+    assert "started again" in (await store.integrity_check())[-1]
+    await store.close()
+    store = await open_store()
+    assert "records could be read" in store.problem
+    await store.append("memory", "", MemoryBody("new", "text"))
+    assert await store.integrity_check() == [store.problem]
+    assert not (tmp_path / "store.db.suspected").exists()

@@ -374,3 +374,23 @@ async def test_two_nodes_that_write_under_one_origin_lose_nothing_and_part(home:
     await home.settle()
     assert await texts(again.store) == [f"000{n}" for n in range(1, 8)]
     assert await rows(again.store) == await rows(bob.store) == await rows(carl.store)
+
+
+async def test_a_branch_that_gave_way_and_is_given_again_gives_way_again(home: Home) -> None:
+    one, other = await home.add("a"), await home.add("c")
+    branches = [[make("o.1", EMPTY, 10, "note", "note/x", text)] for text in (b"one", b"other")]
+    greater, lesser = sorted(branches, key=lambda branch: branch[0].sha, reverse=True)
+    home.gossip()
+    await home.settle()
+    await one.store.apply(greater)
+    await other.store.apply(lesser)
+    mender = one.replicator.mender
+    moved = asyncio.Event()
+    pull, mender._moved = mender._moved, lambda node: moved.set()
+    mender.suspect(other.id, ["o.1"])
+    async with asyncio.timeout(10):
+        await moved.wait()
+    mender._moved = pull
+    await one.store.apply(greater)  # a third node has not given way yet
+    await home.settle(within_s=10)
+    assert one.store.heads()["o.1"] == (1, lesser[0].sha)
