@@ -498,3 +498,35 @@ def test_a_control_token_that_opens_calls_is_read_where_tools_are_offered(
     answer.sampler = Says([*native.tokenize("Yes: ", special=False), opener, end])
     finish(worker, reader)
     assert reader.text == "Yes: " + shown
+
+
+@pytest.mark.timeout(20)  # 1.7 s a megabyte when all of it is split, 5 s without spaces
+@pytest.mark.parametrize(
+    "text", ["lorem " * 500_000, "lorem" * 500_000, " " * 500_000], ids=["words", "one word", "spaces"]
+)
+def test_megabytes_are_refused_before_other_answers_have_waited(worker: Any, text: str) -> None:
+    split: list[int] = []
+    tokenize = worker._native.tokenize
+
+    def counted(text: str, *, special: bool) -> list[int]:
+        split.append(len(text))
+        tokens: list[int] = tokenize(text, special=special)
+        return tokens
+
+    worker._native.tokenize = counted
+    try:
+        with pytest.raises(ContextOverflow, match=r"messages: \d+ tokens do not fit .*, and there are more"):
+            worker.board.enter(question(text))
+        with pytest.raises(ContextOverflow):
+            worker.board.enter(question(partial=text))
+    finally:
+        del worker._native.tokenize
+    assert sum(split) < 2 * (8 + worker._native.longest_token) * worker._native.context_tokens + 10_000
+
+
+def test_a_long_text_of_few_tokens_is_taken_whole(worker: Any) -> None:
+    text = " " * (12 * worker._native.context_tokens)
+    answer = worker.board.enter(question(text))
+    worker.board.leave(answer)
+    assert answer.prompt.text.count(" ") >= len(text)
+    assert "".join(worker._native.token_text(token) for token in answer.prompt.tokens).count("\u0120") >= len(text)
