@@ -22,6 +22,14 @@ pytestmark = pytest.mark.model
 
 TOPICS = ["the sea", "old apple trees", "a red bicycle", "bread"]
 
+# each of its parts is in the next one
+CHAINED = json.dumps(
+    {
+        "properties": {"at": {"$ref": "#/$defs/0"}},
+        "$defs": {str(at): {"items": {"$ref": f"#/$defs/{at + 1}"}} for at in range(900)},
+    }
+)
+
 
 def made(**fields: Any) -> Any:
     from tarsd.engines.llama_cpp_worker import LlamaCppWorker
@@ -334,6 +342,9 @@ def test_a_grammar_is_held_and_ends_the_answer(worker: Any) -> None:
         ({"grammar": 'x ::= "a"'}, "^grammar: "),
         ({"grammar": "root ::= " + "(" * 50_000}, "^grammar: groups are nested"),
         ({"json_schema": '{"type": "nonsense"}'}, "^json_schema: "),
+        ({"json_schema": CHAINED}, "^json_schema: its references lead too deep"),
+        ({"tools": [Tool("go", "", CHAINED)], "tool_choice": "go"}, "^tools: its references lead too deep"),
+        ({"json_schema": json.dumps({"properties": dict.fromkeys(map(str, range(999)), {})})}, "optional properties"),
         ({"json_schema": '{"anyOf": [{"$ref": "#"}, {"type": "null"}]}'}, "^json_schema: "),
         ({"grammar": 'root ::= "yes"', "partial": "no"}, "^partial: what was said already does not fit `grammar`"),
         ({"tools": [Tool("a", "", "{")], "tool_choice": "required"}, r"^tools\[0\]\.parameters: "),
