@@ -93,7 +93,7 @@ def test_a_pattern_that_would_occupy_or_overflow_its_reader_does_neither(pattern
 def test_optional_properties_are_bounded_over_all_objects_of_a_schema() -> None:
     def with_optional(number: int, required: int = 0) -> dict[str, Any]:
         names = [f"p{at}" for at in range(number + required)]
-        return {"properties": dict.fromkeys(names, {}), "required": names[:required]}
+        return {"properties": {name: {} for name in names}, "required": names[:required]}
 
     check_optional(with_optional(MOST_OPTIONAL), "json_schema")
     check_optional(with_optional(1, required=2000), "json_schema")
