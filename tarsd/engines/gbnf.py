@@ -39,6 +39,15 @@ class _Rule:
     rows: list[list[list[object]]] = field(default_factory=lambda: [[]])
     ways: int = -1  # not known yet
     may_be_empty: bool = False
+    is_counted: bool = False
+
+
+@dataclass
+class _Row:
+    """A row of `rule` that may be empty once the `left` rules that it names may be."""
+
+    rule: _Rule
+    left: int
 
 
 def check(grammar: str, name: str = "grammar") -> None:
@@ -92,16 +101,27 @@ def _rules(grammar: str, name: str) -> dict[object, _Rule]:
 
 
 def _find_empty(rules: list[_Rule]) -> None:
-    named_in: dict[int, list[_Rule]] = {}
+    """Find what may be empty; each mention is looked at once, since its number is foreign."""
+    waiting: dict[int, list[_Row]] = {}  # by the rule that they wait for
+    open_: list[_Rule] = []
     for rule in rules:
-        for inner in (one[0] for row in rule.rows for one in row if isinstance(one[0], _Rule)):
-            named_in.setdefault(id(inner), []).append(rule)
-    open_ = list(rules)
+        for row in rule.rows:
+            needed = [one[0] for one in row if not one[1]]
+            if not needed:
+                open_.append(rule)
+            elif all(isinstance(inner, _Rule) for inner in needed):
+                waits = _Row(rule, len(needed))
+                for inner in needed:
+                    waiting.setdefault(id(inner), []).append(waits)
     while open_:
         rule = open_.pop()
-        if not rule.may_be_empty and any(all(map(_may_skip, row)) for row in rule.rows):
-            rule.may_be_empty = True
-            open_ += named_in.get(id(rule), [])
+        if rule.may_be_empty:
+            continue
+        rule.may_be_empty = True
+        for row_left in waiting.get(id(rule), ()):
+            row_left.left -= 1
+            if not row_left.left:
+                open_.append(row_left.rule)
 
 
 def _may_skip(one: list[object]) -> bool:
@@ -118,6 +138,9 @@ def _count(first: _Rule, name: str) -> None:
             path += [one[0] for row in rule.rows for one in row if isinstance(one[0], _Rule) and one[0].ways < 0]
             continue
         path.pop()
+        if rule.is_counted:  # it was named more than once
+            continue
+        rule.is_counted = True
         rule.ways = sum(_row_ways(row, name) for row in rule.rows)
         if rule.ways > WAYS:
             raise InvalidInput(f"{name}: a rule that can go on in over {WAYS} ways")

@@ -93,7 +93,12 @@ class Occupancy:
         resident = self.here.pop(name)
         self._on_leaving(resident)
         _log.info("model %s is unloaded: %s", name or "own", why)
-        await resident.chain.stop()
+        stopping = asyncio.create_task(resident.chain.stop(), name=f"unload {name or 'own engines'}")
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:  # who asked for it has left; half unloaded it would stay for ever, unseen
+            await asyncio.wait({stopping})
+            raise
 
     def occupant(self, resident: Resident) -> Occupant:
         """Return a model as the rules see it."""

@@ -179,6 +179,8 @@ def _messages(request: calls.ChatRequest) -> list[dict[str, Any]]:
         if message["role"] == "tool":
             message["tool_name"] = message.pop("name")
             del message["tool_call_id"]
+        if any(isinstance(call["function"]["arguments"], str) for call in message.get("tool_calls", ())):
+            raise CannotServe("messages: Ollama takes the arguments of a call only as a JSON object")
     return messages
 
 

@@ -43,8 +43,10 @@ from tarsd.errors import (
     TarsdError,
     WireError,
 )
+from tarsd.wire import KIB
 
 _ERROR_CHARS = 300
+_ERROR_BYTES = 4 * KIB  # of a refusal; some proxies send whole pages, and not in UTF-8
 
 
 class _Function(msgspec.Struct):
@@ -121,11 +123,11 @@ class OpenAIEngine(RemoteEngine):
         try:
             async with asyncio.timeout(remote.ASK_S), self._session.get(f"{self._url}/models") as response:
                 if response.status != 200:
-                    raise self._refusal(response.status, await response.text())
+                    raise self._refusal(response.status, await _beginning(response))
                 models = msgspec.json.decode(await response.read(), type=_Models).data
         except TimeoutError:
             raise EngineUnavailable(f"{self._url} does not answer") from None
-        except (aiohttp.ClientError, msgspec.DecodeError, OSError) as error:
+        except (aiohttp.ClientError, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             raise EngineUnavailable(f"{self._url}: {_why(error)}") from error
         self._info = self._chosen(models)
 
@@ -144,7 +146,7 @@ class OpenAIEngine(RemoteEngine):
                         yield piece
             finally:
                 response.close()
-        except (aiohttp.ClientError, WireError, msgspec.DecodeError, OSError) as error:
+        except (aiohttp.ClientError, WireError, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             raise EngineUnavailable(f"{self._url}: {_why(error)}") from error
 
     async def _post(self, request: calls.ChatRequest, info: EngineInfo) -> aiohttp.ClientResponse:
@@ -164,7 +166,8 @@ class OpenAIEngine(RemoteEngine):
                 if extras is continuing:  # nothing but the sampling fields was left out
                     self._takes_sampling = False
                 return response
-            refusal = self._refusal(response.status, await response.text(), response.headers.get("Retry-After", ""))
+            again = response.headers.get("Retry-After", "")
+            refusal = self._refusal(response.status, await _beginning(response), again)
             if response.status not in (400, 422) or isinstance(refusal, ContextOverflow):
                 break
         is_special = bool(request.tools or request.json_schema)
@@ -280,14 +283,11 @@ class _Calls:
 
 async def _pieces_of(response: aiohttp.ClientResponse) -> AsyncGenerator[Piece, None]:
     """Yield the pieces of a stream; the last one waits for the usage, which comes after the reason, or never."""
-    events, called = EventReader(), _Calls()
+    called = _Calls()
     reason: Literal["", "stop", "length", "tool_calls"] = ""
     usage = _Usage()
-    async for data in response.content.iter_any():
-        for event in events.feed(data):
-            if event == b"[DONE]":
-                break
-            chunk = msgspec.json.decode(event, type=_Chunk)
+    async with aclosing(_chunks_of(response)) as chunks:
+        async for chunk in chunks:
             if chunk.error is not None:
                 raise EngineUnavailable(f"the server failed in mid-answer: {str(chunk.error)[:_ERROR_CHARS]}")
             usage = chunk.usage or usage
@@ -303,6 +303,25 @@ async def _pieces_of(response: aiohttp.ClientResponse) -> AsyncGenerator[Piece, 
         cached = (usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0) or 0
         ended: Any = "tool_calls" if found and reason == "stop" else reason
         yield Piece("", ended, usage.prompt_tokens, usage.completion_tokens, cached, found)
+
+
+async def _chunks_of(response: aiohttp.ClientResponse) -> AsyncGenerator[_Chunk, None]:
+    """Yield the chunks until the server says that it is done; it may hold the connection open after that."""
+    events = EventReader()
+    async for data in response.content.iter_any():
+        for event in events.feed(data):
+            if event == b"[DONE]":
+                return
+            yield msgspec.json.decode(event, type=_Chunk)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> str:
+    """Return the beginning of a body, and end it."""
+    found = b""
+    async with response:
+        while len(found) < _ERROR_BYTES and (data := await response.content.read(_ERROR_BYTES - len(found))):
+            found += data
+    return found.decode(errors="replace")
 
 
 def _why(error: Exception) -> str:

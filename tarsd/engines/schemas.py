@@ -7,6 +7,7 @@ Rules
    (`minimum`, `multipleOf`, `uniqueItems`, unknown formats) are not held: they narrow values, the shape stays.
 3. References lead within the schema. Each gets a name of its own: the converter knows a target by the last part of its
    path only, and takes a property called the same for it.
+4. For each optional property the converter walks over all that follow it: their number is bounded too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tarsd.errors import InvalidInput
 SCHEMA_BYTES = 64 * 1024
 DEPTH = 64
 MOST_COUNTED = 256
+MOST_OPTIONAL = 256  # in one object, or as much work in several: a third of a second
 UNHELD = (
     "not", "if", "then", "else", "patternProperties", "dependentSchemas", "dependentRequired", "contains",
     "propertyNames", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef",
@@ -61,6 +63,25 @@ def prepared_part(text: str, field: str, prefix: str = "ref") -> Part:
         raise InvalidInput(f"{field}: a schema nested over {DEPTH} deep is not taken")
     preparing = _Preparing(value, field, prefix)
     return Part(preparing.clean(value), preparing.targets)
+
+
+def check_optional(schema: dict[str, Any], field: str) -> None:
+    """Raise `InvalidInput` for a schema with too many optional properties (rule 4)."""
+    work, open_ = 0, list[object]([schema])
+    while open_:
+        one = open_.pop()
+        open_ += _inside(one)
+        properties = one.get("properties") if isinstance(one, dict) else None
+        if isinstance(one, dict) and isinstance(properties, dict):
+            required = one.get("required")
+            named = (
+                sum(name in properties for name in required if isinstance(name, str))
+                if isinstance(required, list)
+                else 0
+            )
+            work += max(0, len(properties) - named) ** 2
+    if work > MOST_OPTIONAL**2:
+        raise InvalidInput(f"{field}: over {MOST_OPTIONAL} optional properties cannot be held: name some in 'required'")
 
 
 def deeper_than(value: object, depth: int) -> bool:

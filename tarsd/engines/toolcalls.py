@@ -80,6 +80,8 @@ def schema_of_call(tools: Sequence[Tool], choice: str) -> dict[str, Any]:
     chosen = [(at, tool) for at, tool in enumerate(tools) if choice in ("required", tool.name)]
     if not chosen:
         raise InvalidInput(f"tool_choice: no tool is called {choice!r}")
+    if (size := sum(len(tool.parameters.encode()) for _, tool in chosen)) > schemas.SCHEMA_BYTES:
+        raise InvalidInput(f"tools: {size} bytes of parameters, at most {schemas.SCHEMA_BYTES} are taken for a call")
     forms, targets = [], dict[str, Any]()
     for at, tool in chosen:
         field = f"tools[{at}].parameters"

@@ -194,7 +194,7 @@ class ChildProcess:
             case None | 0:
                 return reason
             case code if code < 0:
-                return f"{reason} (signal {signal.Signals(-code).name})"
+                return f"{reason} (signal {_name_of(-code)})"
             case code:
                 return f"{reason} (exit status {code})"
 
@@ -215,3 +215,11 @@ class ChildProcess:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+def _name_of(number: int) -> str:
+    """Return a signal's name; of the real-time ones only two have one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

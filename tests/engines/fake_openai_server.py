@@ -25,6 +25,8 @@ class FakeOpenAI:
     counts: bool = True  # sends the usage chunk when it is asked for
     refuses: str = ""  # a field that it does not take at all
     said: str = "refused"
+    page: bytes = b""  # a refusal as some proxies send it
+    stays_open: bool = False  # after it said that it is done
     calls: list[dict[str, Any]] = field(default_factory=list)  # deltas of tool calls, told before the end
     error_after: int | None = None
     cut_after: int | None = None
@@ -44,6 +46,8 @@ class FakeOpenAI:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "wrong key"}}, status=401)
         if self.status != 200 or (self.strict and _OWN_FIELDS & body.keys()) or self.refuses in body:
+            if self.page:
+                return web.Response(status=self.status, body=self.page, content_type="text/html", charset="utf-8")
             headers = {"Retry-After": "7"} if self.status == 429 else {}
             return web.json_response({"error": {"message": self.said}}, status=max(self.status, 400), headers=headers)
         return None
@@ -89,6 +93,8 @@ class FakeOpenAI:
             usage["prompt_tokens_details"] = {"cached_tokens": 5}
             await self._send(response, {"choices": [], "usage": usage})
         await response.write(b"data: [DONE]\n\n")
+        if self.stays_open:
+            await asyncio.Event().wait()
 
     async def _send(self, response: web.StreamResponse, chunk: dict[str, Any]) -> None:
         await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")

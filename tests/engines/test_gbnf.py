@@ -59,3 +59,29 @@ def test_nonsense_is_read_to_its_end_or_refused(text: str) -> None:
 def test_what_is_never_closed_is_refused_at_once(opener: str) -> None:
     with pytest.raises(InvalidInput, match="never closed"):
         check("root ::= " + opener * 60_000)
+
+
+MANY = 10_000
+NAMES = [f"{at:x}" for at in range(MANY // 2)]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        "root ::= " + "x " * MANY + "\nx ::= " + ".|" * MANY + ".",
+        "root ::= "
+        + "|".join(f"{name} z" for name in NAMES)
+        + "\nz ::= .\n"
+        + "".join(f'{name} ::= ""\n' for name in NAMES),
+    ],
+    ids=["a rule that is named many times", "many rules that may be empty"],
+)
+def test_looking_at_a_grammar_takes_no_longer_than_it_is_long(grammar: str) -> None:
+    check(grammar)
+
+
+def test_what_may_be_empty_through_others_is_stepped_over() -> None:
+    grammar = "root ::= " + "none " * 200 + "two*\ntwo ::= " + ".|" * 150 + ".\nnone ::= also also | .\nalso ::= two?"
+    with pytest.raises(InvalidInput, match="ways"):
+        check(grammar)

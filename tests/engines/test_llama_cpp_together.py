@@ -22,6 +22,14 @@ pytestmark = pytest.mark.model
 
 TOPICS = ["the sea", "old apple trees", "a red bicycle", "bread"]
 
+# each of its parts is in the next one
+CHAINED = json.dumps(
+    {
+        "properties": {"at": {"$ref": "#/$defs/0"}},
+        "$defs": {str(at): {"items": {"$ref": f"#/$defs/{at + 1}"}} for at in range(900)},
+    }
+)
+
 
 def made(**fields: Any) -> Any:
     from tarsd.engines.llama_cpp_worker import LlamaCppWorker
@@ -389,6 +397,7 @@ def test_a_grammar_is_held_and_ends_the_answer(worker: Any) -> None:
         ({"grammar": 'x ::= "a"'}, "^grammar: "),
         ({"grammar": "root ::= " + "(" * 50_000}, "^grammar: groups are nested"),
         ({"json_schema": '{"type": "nonsense"}'}, "^json_schema: "),
+        ({"json_schema": json.dumps({"properties": {str(at): {} for at in range(999)}})}, "optional properties"),
         ({"json_schema": '{"anyOf": [{"$ref": "#"}, {"type": "null"}]}'}, "^json_schema: "),
         ({"grammar": 'root ::= "yes"', "partial": "no"}, "^partial: what was said already does not fit `grammar`"),
         ({"tools": [Tool("a", "", "{")], "tool_choice": "required"}, r"^tools\[0\]\.parameters: "),
@@ -553,3 +562,46 @@ def test_a_control_token_that_opens_calls_is_read_where_tools_are_offered(
     answer.sampler = Says([*native.tokenize("Yes: ", special=False), opener, end])
     finish(worker, reader)
     assert reader.text == "Yes: " + shown
+
+
+@pytest.mark.timeout(20)  # 1.7 s a megabyte when all of it is split, 5 s without spaces
+@pytest.mark.parametrize(
+    "text", ["lorem " * 500_000, "lorem" * 500_000, " " * 500_000], ids=["words", "one word", "spaces"]
+)
+def test_megabytes_are_refused_before_other_answers_have_waited(worker: Any, text: str) -> None:
+    split: list[int] = []
+    tokenize = worker._native.tokenize
+
+    def counted(text: str, *, special: bool) -> list[int]:
+        split.append(len(text))
+        tokens: list[int] = tokenize(text, special=special)
+        return tokens
+
+    worker._native.tokenize = counted
+    try:
+        with pytest.raises(ContextOverflow, match=r"messages: \d+ tokens do not fit .*, and there are more"):
+            worker.board.enter(question(text))
+        with pytest.raises(ContextOverflow):
+            worker.board.enter(question(partial=text))
+    finally:
+        del worker._native.tokenize
+    assert sum(split) < 2 * (8 + worker._native.longest_token) * worker._native.context_tokens + 10_000
+
+
+def test_a_long_text_of_few_tokens_is_taken_whole(worker: Any) -> None:
+    text = " " * (12 * worker._native.context_tokens)
+    answer = worker.board.enter(question(text))
+    worker.board.leave(answer)
+    assert answer.prompt.text.count(" ") >= len(text)
+    assert "".join(worker._native.token_text(token) for token in answer.prompt.tokens).count("\u0120") >= len(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [({"json_schema": CHAINED}, "json_schema"), ({"tools": [Tool("go", "", CHAINED)], "tool_choice": "go"}, "tools")],
+)
+def test_references_that_lead_too_deep_are_refused_by_the_name_of_their_field(fields: Any, name: str) -> None:
+    from tarsd.engines.batching.grammars import grammar_of
+
+    with pytest.raises(InvalidInput, match=f"^{name}: its references lead too deep"):
+        grammar_of(question(**fields))

@@ -211,3 +211,9 @@ async def test_a_bare_prompt_goes_without_template(engine: OllamaEngine, fake: F
 async def test_what_it_cannot_be_held_to_is_for_another_engine(engine: OllamaEngine, fields: dict) -> None:
     with pytest.raises(CannotServe):
         await answer(engine, question(**fields))
+
+
+async def test_a_call_whose_arguments_are_no_object_is_for_another_engine(engine: OllamaEngine) -> None:
+    earlier = calls.Message("assistant", "", tool_calls=[calls.ToolCall("c1", "weather", "Madrid")])
+    with pytest.raises(CannotServe, match=r"^messages: "):
+        await answer(engine, calls.ChatRequest([earlier, calls.Message("user", "And now?")], tools=[WEATHER]))

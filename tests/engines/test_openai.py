@@ -330,3 +330,22 @@ async def test_the_usage_is_asked_for_whatever_else_a_server_refuses(engine: Ope
         items = await answer(engine, question(partial="Well, ", top_k=7))
         assert items[-1].usage is not None
         assert items[-1].usage.prompt_tokens == 11
+
+
+async def test_a_refusal_that_is_no_text_is_a_failure_as_any_other(
+    engine: OpenAIEngine, fake: FakeOpenAI, url: str
+) -> None:
+    fake.status, fake.page = 502, b"\xff\xfe" + b"x" * 100_000
+    with pytest.raises(EngineUnavailable, match="answers 502"):
+        await answer(engine, question())
+    other = engine_at(url)
+    with pytest.raises(EngineUnavailable, match="answers 502"):
+        await other.start()
+    await other.stop()
+
+
+async def test_a_server_that_says_it_is_done_is_waited_for_no_longer(engine: OpenAIEngine, fake: FakeOpenAI) -> None:
+    fake.stays_open = True
+    items = await answer(engine, question(), deadline_s=5)
+    assert (text_of(items), items[-1].finish_reason) == ("The sky is blue.", "stop")
+    await fake.left.wait()

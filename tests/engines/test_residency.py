@@ -343,3 +343,26 @@ async def test_every_model_in_memory_is_told_to_keep_nothing(start: Any) -> None
     await ask(home)
     await home.residency.keep_nothing()
     assert sum(script.dropped for script in SCRIPTS.values()) == len(home.residency.loaded()) + 1
+
+
+async def test_a_model_is_unloaded_whole_though_who_asked_for_it_leaves(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = await start()
+    await ask(home, "small")
+    begun, gate, stopped = asyncio.Event(), asyncio.Event(), []
+
+    async def stop(engine: ScriptedEngine) -> None:
+        begun.set()
+        await gate.wait()
+        stopped.append(engine._model)
+
+    monkeypatch.setattr(ScriptedEngine, "stop", stop)
+    assert home.residency is not None
+    unloading = asyncio.create_task(home.residency.unload("small"))
+    await begun.wait()
+    unloading.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await unloading
+    assert stopped == ["small"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tarsd.engines.schemas import prepared
+from tarsd.engines.schemas import MOST_OPTIONAL, check_optional, prepared
 from tarsd.errors import InvalidInput
 
 
@@ -88,3 +88,19 @@ def test_a_pattern_that_would_occupy_or_overflow_its_reader_does_neither(pattern
             prepared(schema, "json_schema")
     else:
         assert prepared(schema, "json_schema")["pattern"] == pattern
+
+
+def test_optional_properties_are_bounded_over_all_objects_of_a_schema() -> None:
+    def with_optional(number: int, required: int = 0) -> dict[str, Any]:
+        names = [f"p{at}" for at in range(number + required)]
+        return {"properties": {name: {} for name in names}, "required": names[:required]}
+
+    check_optional(with_optional(MOST_OPTIONAL), "json_schema")
+    check_optional(with_optional(1, required=2000), "json_schema")
+    check_optional({"anyOf": [with_optional(MOST_OPTIONAL // 2)] * 4}, "json_schema")
+    for schema in (
+        with_optional(MOST_OPTIONAL + 1),
+        {"anyOf": [with_optional(MOST_OPTIONAL // 2)] * 5},
+    ):
+        with pytest.raises(InvalidInput, match=r"^json_schema: over 256 optional properties"):
+            check_optional(schema, "json_schema")

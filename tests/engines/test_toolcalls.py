@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tarsd.calls import Message, Tool, ToolCall
 from tarsd.engines import toolcalls
+from tarsd.engines.schemas import SCHEMA_BYTES
 from tarsd.engines.toolcalls import ToolCallFilter
 from tarsd.errors import InvalidInput
 
@@ -132,3 +133,11 @@ def test_what_the_parameters_of_two_tools_refer_to_is_kept_apart() -> None:
         "tool-0-0": {"type": "string"},
         "tool-1-0": {"type": "integer"},
     }
+
+
+def test_the_parameters_of_all_tools_that_may_be_called_are_bounded_together() -> None:
+    large = json.dumps({"properties": {"at": {"const": "x" * (SCHEMA_BYTES // 2)}}})
+    tools = [Tool("go", "", large), Tool("sit", "", large)]
+    toolcalls.schema_of_call(tools, "sit")
+    with pytest.raises(InvalidInput, match=r"^tools: \d+ bytes of parameters, at most 65536"):
+        toolcalls.schema_of_call(tools, "required")

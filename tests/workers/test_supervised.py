@@ -51,6 +51,17 @@ async def test_one_that_was_of_use_in_between_is_not_in_a_crash_loop(supervised:
     assert await next_wait_s(was_of_use=True) == 0.2
 
 
+async def test_one_that_a_signal_without_a_name_killed_comes_back_too(supervised: Worker) -> None:
+    number = signal.SIGRTMIN + 3
+    with pytest.raises(WorkerLost):
+        async for _ in supervised.call("die", number, deadline_s=10):
+            pass
+    async with asyncio.timeout(10):
+        await supervised.start()
+    assert f"signal {number}" in supervised.last_error
+    assert await echo(supervised) == b"alive"
+
+
 async def test_while_it_is_away_calls_fail_at_once(supervised: Worker) -> None:
     with pytest.raises(WorkerLost):
         async for _ in supervised.call("die", int(signal.SIGKILL), deadline_s=10):

@@ -6,6 +6,7 @@ All of it is foreign text: `engines.schemas` bounds a schema before its conversi
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llama_cpp.llama_grammar import json_schema_to_gbnf
@@ -25,19 +26,20 @@ class Grammar(NamedTuple):
 def grammar_of(asked: ChatRequest) -> Grammar:
     """Return what an answer must fit; raises `InvalidInput` naming the field."""
     if toolcalls.is_forced(asked.tools, asked.tool_choice):
-        return _from_schema(toolcalls.schema_of_call(asked.tools, asked.tool_choice), "tools")
+        return _from_schema(lambda: toolcalls.schema_of_call(asked.tools, asked.tool_choice), "tools")
     if asked.json_schema:
-        try:
-            schema = schemas.prepared(asked.json_schema, "json_schema")
-        except RecursionError as error:
-            raise InvalidInput("json_schema: its references lead too deep") from error
-        return _from_schema(schema, "json_schema")
+        return _from_schema(lambda: schemas.prepared(asked.json_schema, "json_schema"), "json_schema")
     if asked.grammar:
         gbnf.check(asked.grammar)
     return Grammar(asked.grammar, "grammar")
 
 
-def _from_schema(schema: dict[str, Any], field: str) -> Grammar:
+def _from_schema(schema_of: Callable[[], dict[str, Any]], field: str) -> Grammar:
+    try:
+        schema = schema_of()
+    except RecursionError as error:
+        raise InvalidInput(f"{field}: its references lead too deep") from error
+    schemas.check_optional(schema, field)
     try:
         grammar = str(json_schema_to_gbnf(json.dumps(schema)))
     except RecursionError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,6 +187,11 @@ class Native:
         for token in range(self.vocab_size):
             if llama_cpp.llama_vocab_is_control(self.vocab, token) or llama_cpp.llama_vocab_is_eog(self.vocab, token):
                 yield self.token_text(token)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """The length of the vocabulary's longest token, in bytes."""
+        return max(len(self.token_text(token).encode()) for token in range(self.vocab_size))
 
     def token_text(self, token: int) -> str:
         """Return a token's own text, "" for none."""

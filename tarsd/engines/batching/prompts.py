@@ -6,6 +6,8 @@ Rules
 3. A prompt that fills the context is refused. With `overflow="drop_oldest"` the oldest turns are left out until there
    is room for `max_tokens`, or a quarter of the context: never the system's, never the last message. A turn begins with
    a message of the user; what a tool answered stays with its call.
+4. Of a text that is far too long only so much is split as shows that: megabytes would take seconds or, without spaces,
+   half a minute, in which no other answer goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tarsd.engines.prompt import Defuser, plain_turns
 from tarsd.errors import ContextOverflow, EngineUnavailable, InvalidInput
 
 ENOUGH_SHARE = 4  # a quarter of the context is enough for an answer
+USUAL_CHARACTERS = 8  # of a token: twice what prose has
 
 
 class Prompts:
@@ -42,16 +45,30 @@ class Prompts:
 
     def make(self, asked: ChatRequest) -> Prompt:
         """Return the prompt of a request; raises `ContextOverflow` with the numbers where it does not fit (rule 3)."""
-        said = self._native.tokenize(self._defuser.text(asked.partial), special=False) if asked.partial else []
+        said = self._tokens(self._defuser.text(asked.partial), special=False) if asked.partial else []
         prompt = self._made(asked, asked.messages, said)
         if asked.overflow == "drop_oldest" and not asked.prompt and self._room(prompt) < self._wanted(asked):
             prompt = self._shortened(asked, said) or prompt
         if self._room(prompt) < 1:
+            more = ", and there are more" if self._is_long(prompt.text, USUAL_CHARACTERS) else ""
             raise ContextOverflow(
                 f"{'prompt' if asked.prompt else 'messages'}: {len(prompt.tokens)} tokens do not fit the model's "
-                f"context of {self._native.context_tokens} tokens"
+                f"context of {self._native.context_tokens} tokens{more}"
             )
         return prompt
+
+    def _tokens(self, text: str, *, special: bool) -> list[int]:
+        """Return the tokens of `text`, or of its beginning where that alone fills the context (rule 4)."""
+        for characters in (USUAL_CHARACTERS, self._native.longest_token):
+            if not self._is_long(text, characters):
+                break
+            tokens = self._native.tokenize(text[: characters * self._native.context_tokens], special=special)
+            if len(tokens) >= self._native.context_tokens:
+                return tokens
+        return self._native.tokenize(text, special=special)
+
+    def _is_long(self, text: str, characters: int) -> bool:
+        return len(text) > characters * self._native.context_tokens
 
     def _shortened(self, asked: ChatRequest, said: list[int]) -> Prompt | None:
         """Return the prompt with as few turns left out as possible, by halving; with all of them where none fits."""
@@ -73,7 +90,7 @@ class Prompts:
 
     def _made(self, asked: ChatRequest, messages: Sequence[Message], said: list[int]) -> Prompt:
         text = asked.prompt or self._rendered(asked, messages)
-        tokens = self._native.begun(self._native.tokenize(text, special=True)) + said
+        tokens = self._native.begun(self._tokens(text, special=True)) + said
         if not tokens:
             raise InvalidInput("prompt: it is empty")
         return Prompt(text + asked.partial, tokens, said, len(asked.messages) - len(messages))
