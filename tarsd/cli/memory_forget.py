@@ -72,14 +72,19 @@ async def _receipts(args: argparse.Namespace) -> Any:
 def _show_preview(previews: list[Any], words: MemoryWords, stream: Any) -> None:
     print(words.would_forget, file=stream)
     for one in previews:
-        for key in one["keys"]:
-            print(f"  {printable(key)}", file=stream)
+        _show_keys(one, words, stream)
+
+
+def _show_keys(one: Mapping[str, Any], words: MemoryWords, stream: Any) -> None:
+    for key in one["keys"]:
+        print(f"  {printable(key)}", file=stream)
+    if more := one.get("more"):  # an older node lists them all
+        print(f"  {words.more_keys.format(count=more)}", file=stream)
 
 
 def _show_receipt(one: Mapping[str, Any], words: MemoryWords) -> None:
     print(words.receipt.format(receipt=printable(one["receipt"])))
-    for key in one["keys"]:
-        print(f"  {printable(key)}")
+    _show_keys(one, words, sys.stdout)
     if one["nodes"]:
         print(table(words.removed_header, [_removed(node, words) for node in one["nodes"]]))
     whole = one["is_whole"]

@@ -37,6 +37,7 @@ class MemoryWords(NamedTuple):
     backups: str
     damaged: str
     no_receipts: str
+    more_keys: str
     receipts_header: Sequence[str]
     exported: str
     exists: str
@@ -106,6 +107,7 @@ ENGLISH = MemoryWords(
     backups="still in backups until they are pruned: {files}",
     damaged="may still be in: {files}",
     no_receipts="Nothing was forgotten.",
+    more_keys="… and {count} more",
     receipts_header=["receipt", "when", "gone everywhere", "what"],
     exported="{count} entries are in {file}.",
     exists="--output: {file} is there already",
@@ -180,6 +182,7 @@ SPANISH = MemoryWords(
     backups="sigue en copias de seguridad hasta que se eliminen: {files}",
     damaged="puede seguir en: {files}",
     no_receipts="No se ha olvidado nada.",
+    more_keys="… y {count} más",
     receipts_header=["recibo", "cuándo", "borrado en todas partes", "qué"],
     exported="Hay {count} entradas en {file}.",
     exists="--output: {file} ya existe",

@@ -9,7 +9,8 @@ Rules
 5. A reader who comes back with the answer's id and what it has (`Question.shown`) gets the rest: prepared again, with
    the very passages that the text cites where they are here, and continued as after a loss. Of two readers of one
    answer the newer one stays.
-6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`.
+6. What asks that something be remembered or forgotten is carried out here, without a model: see `wishes`. What is
+   asked beside it is answered as if it were asked alone, and ends with what came of the wish.
 7. What is remembered of an answer, and how: see `remembering`; what is learned of its question: `learning`. A temporary
    chat is prepared from its own turns alone. What was forgotten is left out of the turns as well: see `turns`.
 """
@@ -111,11 +112,18 @@ class Host:
 
     async def _answer(self, question: Question) -> AsyncGenerator[Event, None]:
         yield events.AnswerEvent(question.answer)
-        if wish := wish_of(question):
+        wish = wish_of(question)
+        if wish is not None and not wish.rest:
             async with aclosing(self._grant(question, wish)) as told:
                 async for event in told:
                     yield event
             return
+        granted = None
+        if wish is not None:
+            if wish.told not in question.shown:  # else it was resumed; what is known is not saved twice anyway
+                language = detect_language(question.text) or question.language or "en"
+                granted = await self._wishes.grant(question, wish, language)
+            question = msgspec.structs.replace(question, text=wish.rest)
         question = msgspec.structs.replace(question, turns=self._turns.still_told(question.turns))
         most = question.max_tokens or self._offered("max_tokens", DEFAULT_MAX_TOKENS)
         answer = Answer.begin(question, most, time.monotonic())
@@ -130,11 +138,17 @@ class Host:
         async with aclosing(self._generate(answer, prepared)) as pieces:
             async for event in pieces:
                 yield event
+        text = answer.text()
+        if granted is not None:
+            for notice in granted.notices:
+                answer.degraded.append(notice)
+                yield events.NoticeEvent("degraded", notice)
+            yield answer.tell(f"\n\n{granted.text}")
         yield answer.done(self._name, time.monotonic())
         self._metrics.first_token(answer.first_token_s)
         self._metrics.answered(prepared.route, degraded=bool(answer.degraded))
         if answer.finish is not None:
-            self._remembering.remember_later(question, answer.text(), prepared)
+            self._remembering.remember_later(question, text, prepared)
         self._learning.learn_later(question, prepared.memories)
 
     async def _grant(self, question: Question, wish: Wish) -> AsyncGenerator[Event, None]:

@@ -31,7 +31,7 @@ from tarsd.errors import NotFound, TarsdError
 from tarsd.host.events import Question
 from tarsd.memory import slots
 from tarsd.planning import picking
-from tarsd.planning.intents import Forget, Intent, Remember, Tell, recognise
+from tarsd.planning.intents import Forget, Intent, Remember, Tell, recognise, remember_and_ask
 from tarsd.planning.texts import texts
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,16 @@ TOLD = 20
 
 
 class Wish(NamedTuple):
-    """What is asked of the memory; `numbers`: which of those that were listed."""
+    """What is asked of the memory; `numbers`: which of those that were listed; `rest`: what is asked beside it."""
 
     intent: Intent
     numbers: tuple[int, ...] = ()
+    rest: str = ""
+
+    @property
+    def told(self) -> str:
+        """What is to be remembered, as the answer will tell it."""
+        return self.intent.text if isinstance(self.intent, Remember) else ""
 
 
 class Granted(NamedTuple):
@@ -58,6 +64,8 @@ def wish_of(question: Question) -> Wish | None:
     """Return what a question asks of the memory, None where it asks something else."""
     if intent := recognise(question.text):
         return Wish(intent)
+    if both := remember_and_ask(question.text):
+        return Wish(both[0], rest=both[1])
     if numbers := picking.choice(question.text, question.turns):
         before = recognise(question.turns[-1].question)
         if isinstance(before, Forget) and before.what:

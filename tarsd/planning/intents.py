@@ -19,6 +19,8 @@ Rules
 7. What begins with a quotation is about it. A question mark counts where it ends something, not within a password.
 8. "What do you know about me?" is a question to the memory as a whole, which no search finds; with any other thing at
    its end it is one for the model.
+9. "Remember that ... . And what ...?" is both, where the command says that it is for later: "note that" and "keep in
+   mind that" before a question give it its conditions.
 """
 
 from __future__ import annotations
@@ -206,6 +208,11 @@ _TELL = _pattern(
     r"(?:de|sobre|acerca\s+de)\s+(?:m[ií]|nosotr[oa]s)[\s.!?]*$"
 )
 _QUESTION = _pattern(r"\?(?=[\s\"'»”)!?.]|$)|¿")
+_SENTENCE_END = _pattern(r"[.!…;](?:\s+|(?=¿))|\n+")
+_FOR_LATER = _pattern(
+    r"^(?:recu[eé]rda|acu[eé]rda|memori|ap[uú]nta|an[oó]ta|toma\s+nota|gu[aá]rda|no\s+(?:te\s+)?olvides|remember|"
+    r"don't\s+forget|do\s+not\s+forget|make\s+a\s+note|take\s+(?:a\s+)?note)"
+)
 _QUOTED = _pattern(r"^[\s¿¡]*[\"'“«](?!.*[\"'”»][\s.!]*$)")
 _WHOLLY_QUOTED = _pattern(r"^[\"'“«](?P<text>[^\"“”«»]+)[\"'”»]$")
 _GOES_ON = _pattern(r"[,;:—–]\s*\S+\s+\S+|\s-\s|[.!]\s+\S")
@@ -228,6 +235,19 @@ def recognise(message: str) -> Intent | None:
             return None
         text = text.rstrip("? ")
     return _forget(text) or _remember(text)
+
+
+def remember_and_ask(message: str) -> tuple[Remember, str] | None:
+    """Return what is to be remembered and what is asked behind it (rule 8), None for a message that is not both."""
+    asked = _QUESTION.search(message)
+    ends = [end.end() for end in _SENTENCE_END.finditer(message, 0, asked.start() + 1)] if asked else []
+    if not ends or recognise(message) is not None:
+        return None
+    told, rest = message[: ends[-1]].strip(), message[ends[-1] :].strip()
+    found = recognise(told)
+    if not isinstance(found, Remember) or not _FOR_LATER.match(_OPENING.sub("", told, count=1)):
+        return None
+    return found, rest
 
 
 def _remember(text: str) -> Remember | None:

@@ -6,7 +6,8 @@ Rules
 3. Every core node that is there is asked to obey at once; the others obey when they get the records, and say so in
    the records (`obeying`), so that every node can show the receipt as it stands.
 4. A receipt holds keys, never a text, and who could see what lay at each of them: they alone are shown it.
-5. What this node made of it before it heard goes along when it hears, before it says that it obeyed (`closure.late`).
+5. What this node made of it before it heard goes along when it hears, before it says that it obeyed: what names it
+   (`closure.late`), and summaries that tell it in words (`retold`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from tarsd.memory.closure import Closure, Remembered, Target, late
 from tarsd.memory.forgetting import Forgotten, LetGo
 from tarsd.memory.forgetting_files import delete_files
 from tarsd.memory.gathering import gather
+from tarsd.memory.retold import retold
 from tarsd.memory.store import Entry
 from tarsd.names import Capability, NodeId
 from tarsd.planning.receipts import (
@@ -93,7 +95,9 @@ class Forgetting(Role):
         self._catch_up = catch_up
         self._store = services.store
         self._receipts = Receipts(services.store, self._members)
-        self._obeying = Obeying(services, [*parts, self._delete_leftovers, self._forget_what_was_made_of_it])
+        self._obeying = Obeying(
+            services, [*parts, self._delete_leftovers, self._forget_what_was_made_of_it, self._forget_what_was_retold]
+        )
 
     def handlers(self) -> Mapping[Capability, Handler]:
         """See `Role`."""
@@ -248,6 +252,28 @@ class Forgetting(Role):
             before: dict[str, Body] = {key: known[key] for key in found.rewritten}
             if await self._store.forget_as_read(found.keys, entries, before) is None:
                 return LetGo(problem="what was made of it is being written anew; it is looked at again")
+        return LetGo()
+
+    async def _forget_what_was_retold(self, forgotten: Forgotten) -> LetGo:
+        """See rule 5: nothing links to it."""
+        read = [bodies.read(text.kind, text.key, text.body) for text in forgotten.texts]
+        gone = [body for body in read if isinstance(body, MemoryBody)]
+        if not gone:
+            return LetGo()
+        me = self._services.identity.node_id
+        keys = [key_of(body) for body in await self._bodies("summary", SummaryBody)]
+        own = [
+            version.body
+            for version in (await self._store.shown(keys)).values()
+            if isinstance(version.body, SummaryBody) and version.record.partition(".")[0] == me
+        ]
+        known: dict[str, Body] = {key_of(body): body for body in own}
+        older = [body for body in await self._store.older_summaries() if key_of(body) in known]
+        found = await asyncio.to_thread(retold, gone, own, older, await self._store.project_bodies())
+        entries: list[Entry] = [(SUMMARY, "", body) for body in found.rewritten.values()]
+        before = {key: known[key] for key in found.rewritten}
+        if found.keys and await self._store.forget_as_read(found.keys, entries, before) is None:
+            return LetGo(problem="what tells it is being written anew; it is looked at again")
         return LetGo()
 
 

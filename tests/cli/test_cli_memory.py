@@ -204,6 +204,12 @@ async def test_forget_yes_does_not_ask_and_a_failed_node_is_exit_code_1(memory, 
     assert (await memory("forget", "memory/m1", "--yes")).code == 1
 
 
+async def test_of_very_many_keys_the_others_are_counted(memory, served):
+    served.dispatch.replies["receipts"] = [msgspec.structs.replace(RECEIPT, more=7)]
+    assert "… and 7 more" in (await memory("receipts", "r1")).out
+    assert "… and" not in (await memory("forget", "memory/m1", "--yes")).out
+
+
 async def test_a_conversation_is_forgotten_by_its_id(memory, served):
     await memory("forget", "--conversation", "c-1", "--yes")
     request = last(served, "forget")

@@ -250,3 +250,26 @@ async def test_a_person_is_answered_in_the_language_of_the_wish_not_of_what_it_n
     await house.say("recuerda que mi hermano se llama Iñaki")
     assert "Is this to be forgotten" in await house.answer("forget Iñaki")
     assert "No se recuerda nada así" in await house.answer("olvida lo de la abuela")
+
+
+async def test_what_is_asked_behind_a_wish_is_answered_too_and_alone(house: House) -> None:
+    english = "remember that the key is red. And what is rain?", "The key is red.", "And what is rain?"
+    spanish = "recuerda que la llave es roja. ¿Y qué es la lluvia?", "La llave es roja.", "¿Y qué es la lluvia?"
+    for (said, kept, rest), told in ((english, "I will remember"), (spanish, "Lo recordaré")):
+        found = await house.say(said, conversation=ConversationId("c"))
+        assert kept in await house.kept()
+        asked = [request for _, name, request in house.peers.asked if name == "chat"][-1]
+        assert asked.messages[-1].content.endswith(rest)
+        text = text_of(found)
+        assert text.startswith("No idea.")
+        assert told in text
+        assert kept in text
+        assert isinstance(found[-1], events.DoneEvent)
+
+
+async def test_what_came_of_a_wish_is_told_once_where_the_answer_is_resumed(house: House) -> None:
+    said = "remember that the key is red. And what is rain?"
+    whole = await house.answer(said)
+    again = await house.say(said, shown=whole, answer=AnswerId("a" * 16))
+    assert "The key is red" not in text_of(again)
+    assert (await house.kept()).count("The key is red.") == 1

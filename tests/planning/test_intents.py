@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tarsd.planning.intents import Forget, Remember, Tell, recognise
+from tarsd.planning.intents import Forget, Remember, Tell, recognise, remember_and_ask
 from tests.planning.hostile_texts import HOSTILE
 
 REMEMBERED = {
@@ -215,3 +215,63 @@ def test_no_message_keeps_the_loop_busy(message: str) -> None:
     began = time.process_time()
     recognise(message)
     assert time.process_time() - began < 5  # minutes, before such texts were looked at first
+
+
+BOTH = {
+    "recuerda que la llave está bajo la maceta. ¿Y a qué hora cierra el garaje?": (
+        Remember("La llave está bajo la maceta."),
+        "¿Y a qué hora cierra el garaje?",
+    ),
+    "Recuerda que soy celíaca.¿Qué ceno hoy? Algo rápido.": (
+        Remember("Soy celíaca.", "preference"),
+        "¿Qué ceno hoy? Algo rápido.",
+    ),
+    "Apunta: el médico es el 4 de mayo\n¿qué día de la semana es?": (
+        Remember("El médico es el 4 de mayo"),
+        "¿qué día de la semana es?",
+    ),
+    "Please remember that the key is under the pot. And when does the garage close?": (
+        Remember("The key is under the pot."),
+        "And when does the garage close?",
+    ),
+    "Remember that Leo's school ends at 5. He walks home. Who fetches Eva?": (
+        Remember("Leo's school ends at 5. He walks home."),
+        "Who fetches Eva?",
+    ),
+    "remember for everybody that the gas is off; when is it back?": (
+        Remember("The gas is off;", for_all=True),
+        "when is it back?",
+    ),
+}
+NOT_BOTH = [
+    "Do you remember that film? What was it called?",
+    "Remember that film. What was it called?",
+    "Keep in mind that I have 20 euros. What can I cook?",
+    "ten en cuenta que solo tengo huevos. ¿Qué puedo cocinar?",
+    "Note that x is positive. What is x?",
+    "Remember to buy milk. What else do we need?",
+    "What is rain? Remember that I am five.",
+    "My key is under the pot. Remember?",
+    "Forget the wifi password. And what is the time?",
+    '"Remember that the key is red." Who said that?',
+    "Remember that the key is red.",
+    "What is rain?",
+]
+
+
+@pytest.mark.parametrize("message", BOTH)
+def test_what_is_to_be_remembered_and_what_is_asked_behind_it_are_told_apart(message: str) -> None:
+    assert recognise(message) is None
+    assert remember_and_ask(message) == BOTH[message]
+
+
+@pytest.mark.parametrize("message", NOT_BOTH)
+def test_what_only_looks_like_a_wish_before_a_question_is_none(message: str) -> None:
+    assert remember_and_ask(message) is None
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_no_text_holds_up_the_telling_apart(message: str) -> None:
+    began = time.process_time()
+    remember_and_ask(f"{message}?")
+    assert time.process_time() - began < 5

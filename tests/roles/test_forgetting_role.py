@@ -510,3 +510,40 @@ async def test_whose_conversation_was_forgotten_is_told_to_that_person_alone(
         assert await receipts(pair[0], who=who) == []
         with pytest.raises(NotFound, match="none with the id"):
             await receipts(pair[0], (await receipts(pair[0]))[0].receipt, who)
+
+
+async def test_what_is_told_again_on_the_other_side_of_a_split_goes_when_it_heals(
+    home: Home, pair: tuple[Forgetting, Forgetting], tmp_path: Path
+) -> None:
+    """Nothing links to it: a person said it in a conversation there."""
+    await remember(home, SECRET)
+    home.part("a", "b")
+    home.gossip()
+    await forget(pair[0])
+    told = SummaryBody("s", "Talk", f"It rained. The safe's code word is {CANARY}.")
+    await home.nodes["b"].store.append(SUMMARY, "", told)
+    home.heal()
+    await home.settle()
+    await until_whole(pair[0], home.nodes["a"].store)
+    await home.settle()
+    for node in home.nodes.values():
+        (summary,) = await node.store.summaries()
+        assert summary.text == "It rained."
+    assert left_in(tmp_path) == []
+
+
+async def test_what_was_said_again_on_purpose_after_it_was_forgotten_stays(
+    home: Home, pair: tuple[Forgetting, Forgetting]
+) -> None:
+    await remember(home, SECRET)
+    home.part("a", "b")
+    home.gossip()
+    await forget(pair[0])
+    told = SummaryBody("s", "Talk", f"It rained. The safe's code word is {CANARY}.")
+    await home.nodes["a"].store.append(SUMMARY, "", told)  # where it is known that it was forgotten
+    home.heal()
+    await home.settle()
+    await until_whole(pair[0], home.nodes["a"].store)
+    await home.settle()
+    for node in home.nodes.values():
+        assert await node.store.summaries() == [told]
