@@ -30,7 +30,7 @@ from tarsd.wire import encode
 AsRead = Callable[[Mapping[str, Record]], bool]  # says of what keys show whether it still is what was read
 
 SCRUB_DUE = "scrub_due"  # in `meta` from an erasure until the keyword index and the WAL are clean of it
-REWRITE_DUE = "rewrite_due"  # in `meta` from an erasure until no page has a gap with old bytes
+REWRITE_DUE = "rewrite_due"  # what a version before wrote that left the gaps of a large database to the night
 ORIGIN = "origin"
 
 
