@@ -38,6 +38,7 @@ from tarsd.wire import encode
 _log = logging.getLogger(__name__)
 
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
+LINKED = "linked"  # in `meta` since the table of links is filled: a version before had none
 _MERGE_PAGES = 500  # of the keyword index in one go
 
 T = TypeVar("T")
@@ -243,6 +244,7 @@ class Store(Sharing, History):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
+                await set_meta(self._database, LINKED, "1")
                 await self._drop_unwanted_vectors()
 
     async def mend(self, records: Sequence[Record]) -> int:
@@ -276,6 +278,9 @@ class Store(Sharing, History):
         meta = await self._writer.load()
         if meta.get("derived") != DERIVED_VERSION:
             await self.rebuild_derived()
+        elif LINKED not in meta:
+            await derive.link(self._database)
+            await self.keep_fact(LINKED, "1")
         if SCRUB_DUE in meta:  # a forgetting was cut off before its last bytes were gone
             await self.optimize()
 

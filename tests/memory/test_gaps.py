@@ -68,10 +68,32 @@ async def test_what_was_read_before_does_not_come_back_when_its_page_is_written_
         patched.setattr(Database, "wipe_gaps", nothing)
         gone = await after_a_history(store)
     await store._database.empty_wal()
-    everything = await store.rows("SELECT id, body FROM log")  # all pages are in the cache now, as they were
+    await store.rows("SELECT * FROM log")  # all its pages are in the cache now, as they were
     await store._database.wipe_gaps()
-    async with store._database.writing():
-        await store._database.run_many("UPDATE log SET body = ?2 WHERE id = ?1", everything)
+    await write_every_page(store._database)
+    assert left(tmp_path, gone) == []
+
+
+async def write_every_page(database: Database) -> None:
+    async with database.writing():
+        await database.run("UPDATE log SET hlc = hlc + 1")
+
+
+async def test_what_is_written_between_looking_and_wiping_brings_nothing_back_from_the_wal(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "wipe_gaps", nothing)
+        gone = await after_a_history(store)
+    wipe = store._database._wipe
+
+    async def late(pages: Sequence[int]) -> None:
+        await write_every_page(store._database)
+        await wipe(pages)
+
+    monkeypatch.setattr(store._database, "_wipe", late)
+    await store._database.wipe_gaps()
+    await store._database.empty_wal()
     assert left(tmp_path, gone) == []
 
 
