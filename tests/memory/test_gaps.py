@@ -67,8 +67,9 @@ async def test_what_was_read_before_does_not_come_back_when_its_page_is_written_
     with monkeypatch.context() as patched:
         patched.setattr(Database, "wipe_gaps", nothing)
         gone = await after_a_history(store)
+    assert left(tmp_path, gone)
     await store._database.empty_wal()
-    await store.rows("SELECT * FROM log")  # all its pages are in the cache now, as they were
+    await store.rows("SELECT * FROM log JOIN keywords_content USING (id)")  # its pages are in the cache as they were
     await store._database.wipe_gaps()
     await write_every_page(store._database)
     assert left(tmp_path, gone) == []
@@ -77,6 +78,7 @@ async def test_what_was_read_before_does_not_come_back_when_its_page_is_written_
 async def write_every_page(database: Database) -> None:
     async with database.writing():
         await database.run("UPDATE log SET hlc = hlc + 1")
+        await database.run("UPDATE keywords_content SET c0 = upper(c0)")
 
 
 async def test_what_is_written_between_looking_and_wiping_brings_nothing_back_from_the_wal(
@@ -85,6 +87,7 @@ async def test_what_is_written_between_looking_and_wiping_brings_nothing_back_fr
     with monkeypatch.context() as patched:
         patched.setattr(Database, "wipe_gaps", nothing)
         gone = await after_a_history(store)
+    assert left(tmp_path, gone)
     wipe = store._database._wipe
 
     async def late(pages: Sequence[int]) -> None:
