@@ -16,6 +16,10 @@ from bench.canary import Canary, plant
 from bench.client import Client
 from bench.cluster import Cluster, Plan, cluster
 from bench.harness import Context, NotAvailableError, Row
+from bench.memory_node import memory
+from tarsd.memory.bodies import key_of
+from tarsd.memory.store import Store
+from tarsd.names import NodeId
 
 GONE_S, BACK_S = 5.0, 60.0
 PLANT_S = 120.0
@@ -53,7 +57,36 @@ async def rows(context: Context) -> list[Row]:
         Row(figure="forget: bytes left 60 s after a node that was away returned", unit="B", samples=left_back, aim=0),
         Row(figure="forget: from the return of that node until no byte is left", unit="s", samples=back_s, aim=BACK_S),
         Row(figure="forget: bytes left after the nightly jobs", unit="B", samples=after, aim=0),
+        *await _large(context),
     ]  # fmt: skip
+
+
+async def _large(context: Context) -> list[Row]:
+    """Forget at one node that holds many records: what costs most there is to clean its database."""
+    count, folder = context.pick(10_000, 100_000), context.folder / "forget-large"
+    canaries = [Canary() for _ in range(context.pick(2, 5))]
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    store = await Store.open(folder / "memory.db", NodeId("a" * 32))
+    took, left = [], []
+    try:
+        for first in range(0, count, 1000):
+            await store.append_many([memory(f"m{number}", 2000) for number in range(first, first + 1000)])
+        await store.append_many([entry for canary in canaries for entry in canary.bodies()])
+        for canary in canaries:
+            if not canary.bytes_left([folder]):
+                raise NotAvailableError("the word was not found before it was forgotten")
+            began = time.monotonic()
+            await store.forget_all([key_of(body) for _, _, body in canary.bodies()])
+            took.append(time.monotonic() - began)
+            left.append(float(sum(canary.bytes_left([folder]).values())))
+    finally:
+        await store.close()
+    return [
+        Row(
+            figure=f"forget at {count:,} records of 2 kB: until its files are clean", unit="s", samples=took, aim=GONE_S
+        ),
+        Row(figure=f"forget at {count:,} records of 2 kB: bytes left then", unit="B", samples=left, aim=0),
+    ]
 
 
 def folders(nodes: Cluster) -> list[Path]:

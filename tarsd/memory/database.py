@@ -9,12 +9,15 @@ Rules
 5. A database of an older schema is backed up before it is changed (`migration`).
 6. A corrupt database is moved aside, never deleted, and a new one made: what can be read of its records is taken over
    (`salvage`), the rest comes back from peers. Damage that is met while the node runs is mended so at the next start.
+7. The file is opened beside SQLite for wiping gaps (`gaps`) at most once, and closed after SQLite closed it: to close
+   any handle of a file drops all locks that this process has on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
@@ -25,7 +28,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from tarsd.errors import StorageError
-from tarsd.memory import migration, stemming
+from tarsd.memory import gaps, migration, stemming
 from tarsd.memory.log import digest
 from tarsd.memory.schema import MIGRATIONS
 from tarsd.wire import MIB
@@ -38,6 +41,7 @@ logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 _CHECK_UP_TO_BYTES = 32 * MIB
 _WAL_KEPT_BYTES = 16 * MIB
 _CACHE_KIB = 16 * 1024  # the keyword index and the tables it is read with, of 100,000 memories
+_WIPED_AT_ONCE = 1000  # pages: some 10 ms in which nobody else reads
 
 _PRAGMAS = (
     "PRAGMA locking_mode = EXCLUSIVE",
@@ -74,6 +78,7 @@ class Database:
         self.path = path
         self._connection = connection
         self._lock = asyncio.Lock()
+        self._file = -1  # see rule 7
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[None, None]:
@@ -135,10 +140,37 @@ class Database:
         async with self.reading():
             await self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    async def wipe_gaps(self) -> None:
+        """Wipe what SQLite left in the gaps of pages, on disk when it returns; others read and write in between.
+
+        A row that was deleted before this began is in no gap afterwards: what is moved meanwhile was never that row.
+        """
+        await self.empty_wal()
+        with _our_errors(self.path):
+            found = await asyncio.to_thread(self._uncleared)
+            for first in range(0, len(found), _WIPED_AT_ONCE):
+                await uninterrupted(self._wipe(found[first : first + _WIPED_AT_ONCE]))
+            if found:
+                await asyncio.to_thread(os.fsync, self._file)
+
+    def _uncleared(self) -> list[int]:
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        return gaps.uncleared(self._file)
+
+    async def _wipe(self, pages: Sequence[int]) -> None:
+        async with self.reading():
+            await self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+            await asyncio.to_thread(gaps.clear, self._file, pages)
+            await self.rows("PRAGMA shrink_memory")  # a page in the cache still has the gap as it was
+
     async def close(self) -> None:
         """Close; what was committed is on disk already."""
         async with self._lock:
             await self._connection.close()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
 
 
 async def open_database(path: Path) -> tuple[Database, str]:

@@ -149,6 +149,25 @@ def _document_row(body: DocumentBody) -> tuple[object, ...]:
     return body.sha256, body.file, body.size_bytes, body.pages, body.language, body.added_at, body.passages
 
 
+async def link(database: Database) -> None:
+    """Build the links alone anew, for a database that has all else; may be cut off and begun again."""
+    last = 0
+    while True:
+        async with database.writing():
+            found = await database.rows(
+                """SELECT log.id, kind, log.key, body FROM log
+                   JOIN visible ON visible.key = log.key AND visible.id = log.id
+                   WHERE log.id > ? AND kind IN ('memory', 'summary') ORDER BY log.id LIMIT ?""",
+                (last, BATCH_RECORDS),
+            )
+            if not found:
+                return
+            read = ((number, bodies.read(kind, key, packed)) for number, kind, key, packed in found)
+            links = [(named, number) for number, body in read if body is not None for named in links_of(body)]
+            await database.run_many("INSERT OR IGNORE INTO links VALUES (?, ?)", links)
+            last = found[-1][0]
+
+
 async def clear(database: Database) -> None:
     """Empty the derived tables, but for the vectors, which cost a model to make."""
     for table in (*DERIVED_BY_ID, "visible", "keywords"):

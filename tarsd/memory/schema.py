@@ -78,7 +78,7 @@ DERIVED_BY_ID = ("documents", "passages", "summaries", "memories", "projects", "
 SEARCHED = ("passages", "summaries", "memories")
 
 # When this differs from what the database was built with, the derived tables are built anew from the log.
-DERIVED_VERSION = f"3 stems {stemming.VERSION}"
+DERIVED_VERSION = f"2 stems {stemming.VERSION}"
 
 # Conditions on `log` and `waiting`. ?1 is a key: it and all below it ("0" is the character after "/").
 UNDER = "(key = ?1 OR (key > ?1 || '/' AND key < ?1 || '0'))"

@@ -42,12 +42,12 @@ from tarsd.memory.schema import DERIVED_VERSION
 from tarsd.memory.sharing import Sharing
 from tarsd.memory.writer import RETELL_DUE, REWRITE_DUE, SCRUB_DUE, ApplyResult, Writer, set_meta
 from tarsd.names import NodeId
-from tarsd.wire import MIB, encode
+from tarsd.wire import encode
 
 _log = logging.getLogger(__name__)
 
 _FREE_PAGES = 1000  # unused pages that are worth giving back, and how many in one go
-_REWRITTEN_AT_ONCE_BYTES = 128 * MIB  # after an erasure; a larger database, by night
+LINKED = "linked"  # in `meta` since the table of links is filled: a version before had none
 _MERGE_PAGES = 500  # of the keyword index in one go
 
 T = TypeVar("T")
@@ -212,17 +212,16 @@ class Store(Sharing, History):
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
-    async def optimize(self, *, rewrite: bool = False) -> None:
+    async def optimize(self) -> None:
         """Merge the keyword index step by step, so that no removed word stays in it, and empty the WAL.
 
-        After an erasure the file is rewritten too: where SQLite moves a row to another page, its bytes stay in the gap
-        of the old one, whatever `secure_delete` says. That holds the connection (some 0.1 s for 10 MiB), so a large
-        database is rewritten when `rewrite` says that there is time, by night.
+        After an erasure the gaps of pages are wiped too: where SQLite moves a row to another page, its bytes stay in
+        the gap of the old one, whatever `secure_delete` says.
         """
         async with self._scrubbing:
-            await self._optimize(rewrite=rewrite)
+            await self._optimize()
 
-    async def _optimize(self, *, rewrite: bool = False) -> None:
+    async def _optimize(self) -> None:
         due = [value for (value,) in await self._rows("SELECT value FROM meta WHERE name = ?", (SCRUB_DUE,))]
         async with self._database.writing():
             await self._database.run("INSERT INTO keywords (keywords, rank) VALUES ('merge', ?)", (-_MERGE_PAGES,))
@@ -235,31 +234,18 @@ class Store(Sharing, History):
         async with self._database.reading():
             await self._database.rows("PRAGMA optimize")
         await self._shrink()
-        await self._rewrite_if_due(even_large=rewrite)
+        await self._wipe_if_due()
         await self._database.empty_wal()
         async with self._database.writing():
             for value in due:  # an erasure that came meanwhile wrote another one
                 await self._database.run("DELETE FROM meta WHERE name = ? AND value = ?", (SCRUB_DUE, value))
 
-    async def _rewrite_if_due(self, *, even_large: bool) -> None:
+    async def _wipe_if_due(self) -> None:
         if not await self.fact(SCRUB_DUE) and not await self.fact(REWRITE_DUE):
             return
-        if not even_large and (await self.counts())["bytes"] > _REWRITTEN_AT_ONCE_BYTES:
-            await self.keep_fact(REWRITE_DUE, "1")
-            return
-        await uninterrupted(self._rewrite())
+        await self._database.wipe_gaps()
         async with self._database.writing():
             await self._database.run("DELETE FROM meta WHERE name = ?", (REWRITE_DUE,))
-
-    async def _rewrite(self) -> None:
-        async with self._database.reading():
-            # By way of a file, which SQLite deletes: in RAM it would be as large as the database. Scratch tables go.
-            await self._database.rows("PRAGMA temp_store = FILE")
-            try:
-                await self._database.rows("VACUUM")
-            finally:
-                await self._database.rows("PRAGMA temp_store = MEMORY")
-                await derive.prepare(self._database)
 
     async def _shrink(self) -> None:
         """Give unused pages back to the disk, some at a time."""
@@ -284,6 +270,7 @@ class Store(Sharing, History):
             await derive.rebuild(self._database)
             async with self._database.writing():
                 await set_meta(self._database, "derived", DERIVED_VERSION)
+                await set_meta(self._database, LINKED, "1")
                 await self._drop_unwanted_vectors()
 
     async def mend(self, records: Sequence[Record]) -> int:
@@ -322,6 +309,9 @@ class Store(Sharing, History):
         meta = await self._writer.load()
         if meta.get("derived") != DERIVED_VERSION:
             await self.rebuild_derived()
+        elif LINKED not in meta:
+            await derive.link(self._database)
+            await self.keep_fact(LINKED, "1")
         if RETELL_DUE in meta:
             await self._writer.retell_forgotten()
         if SCRUB_DUE in meta:  # a forgetting was cut off before its last bytes were gone

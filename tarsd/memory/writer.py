@@ -31,7 +31,7 @@ AsRead = Callable[[Mapping[str, Record]], bool]  # says of what keys show whethe
 
 SCRUB_DUE = "scrub_due"  # in `meta` from an erasure until the keyword index and the WAL are clean of it
 RETELL_DUE = "retell_due"  # in `meta` from a restore until what is known as forgotten stands in the log again
-REWRITE_DUE = "rewrite_due"  # in `meta` from an erasure until no page has a gap with old bytes
+REWRITE_DUE = "rewrite_due"  # what a version before wrote that left the gaps of a large database to the night
 ORIGIN = "origin"
 
 

@@ -35,7 +35,7 @@ def parts(services: Services, certificate_end: Callable[[], datetime]) -> Mappin
 async def _compact(services: Services, night: Night) -> JobResult:
     path = services.config.node.data_dir / "memory.db"
     before = path.stat().st_size if path.exists() else 0
-    await services.store.optimize(rewrite=True)
+    await services.store.optimize()
     freed = before - (path.stat().st_size if path.exists() else 0)
     return JobResult(int(freed > 0), f"database compacted, {max(freed, 0)} bytes freed")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_help import OpenStore
 
@@ -112,6 +112,7 @@ class House:
         return self._older
 
 
+@settings(deadline=None)  # it starts threads, which takes as long as the machine likes
 @given(st.integers(0, 2**32), st.sampled_from(TARGETS))
 def test_what_is_found_by_links_is_what_is_found_among_everything(seed: int, target: Target) -> None:
     random = Random(seed)
@@ -154,3 +155,15 @@ async def test_links_follow_what_is_visible_and_are_built_anew_with_the_rest(ope
     await store.append(MEMORY, "", MemoryBody("b", "second"))
     assert await store.naming([key]) == []
     assert await store.rows("SELECT * FROM links") == []
+
+
+async def test_a_database_of_a_version_without_links_gets_them_at_its_start(open_store: OpenStore) -> None:
+    store = await open_store()
+    key = memory_key("a")
+    await store.append(MEMORY, "", MemoryBody("b", "first", sources=[Source(keys=[key])]))
+    async with store._database.writing():
+        await store._database.run("DELETE FROM links")
+        await store._database.run("DELETE FROM meta WHERE name = 'linked'")
+    await store.close()
+    store = await open_store()
+    assert [key_of(body) for body in await store.naming([key])] == [memory_key("b")]
