@@ -76,7 +76,7 @@ def text(items: list[calls.ChatItem]) -> str:
 
 async def test_the_first_usable_engine_of_the_configuration_answers(start: Start) -> None:
     chain = await start("ollama", "llama_cpp", ollama=Script([["from ollama"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     items = await ask(chain)
     assert text(items) == "from ollama"
     assert (items[0].engine, items[0].model) == ("ollama", "ollama-model")
@@ -87,7 +87,7 @@ async def test_the_first_usable_engine_of_the_configuration_answers(start: Start
 async def test_an_engine_that_cannot_start_is_passed_over_and_tried_again(start: Start) -> None:
     broken = Script([["late"]], starts=[EngineUnavailable("no model")] * 3)
     chain = await start("llama_cpp", "ollama", llama_cpp=broken, ollama=Script([["spare"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     assert text(await ask(chain)) == "spare"
     await until(lambda: not chain.reasons)
     assert text(await ask(chain)) == "late"
@@ -108,13 +108,13 @@ async def test_while_everything_is_loading_the_refusal_says_so(start: Start) -> 
     assert chain.loading
     with pytest.raises(EngineUnavailable, match="still loading"):
         await ask(chain)
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     assert not chain.loading
 
 
 async def test_a_failure_before_the_first_token_is_not_seen_and_its_reason_is_kept(start: Start) -> None:
     chain = await start("llama_cpp", "ollama", llama_cpp=Script([[WorkerLost("it died")]]), ollama=Script([["a", "b"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     items = await ask(chain)
     assert [item.text for item in items] == ["a", "b", ""]
     assert items[0].engine == "ollama"
@@ -128,7 +128,7 @@ async def test_the_next_engine_continues_an_answer_from_what_was_shown(start: St
         llama_cpp=Script([["The ", "sky ", WorkerLost("it died")]]),
         ollama=Script([["is ", "blue."]]),
     )
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     items = await ask(chain, partial="Well: ", max_tokens=50)
     assert text(items) == "The sky is blue."
     assert [item.engine for item in items if item.engine] == ["llama_cpp", "ollama"]
@@ -140,7 +140,7 @@ async def test_the_next_engine_continues_an_answer_from_what_was_shown(start: St
 
 async def test_when_no_engine_can_go_on_the_answer_fails_after_what_was_shown(start: Start) -> None:
     chain = await start("llama_cpp", llama_cpp=Script([["half", WorkerLost("it died")]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with aclosing(chain.generate(question(), 5)) as items:
         assert (await anext(items)).text == "half"
         with pytest.raises(EngineUnavailable, match="llama_cpp: it died"):
@@ -150,11 +150,11 @@ async def test_when_no_engine_can_go_on_the_answer_fails_after_what_was_shown(st
 
 async def test_an_engine_that_failed_is_started_again_before_it_is_asked_again(start: Start) -> None:
     chain = await start("llama_cpp", llama_cpp=Script([[WorkerLost("it died")], ["well again"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     with pytest.raises(EngineUnavailable):
         await ask(chain)
     assert not chain.ready
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     assert SCRIPTS["llama_cpp"].started == 2
     assert text(await ask(chain)) == "well again"
     assert chain.reasons == {}
@@ -181,14 +181,14 @@ async def test_a_busy_server_is_passed_over_but_not_given_up(start: Start) -> No
     chain = await start(
         "llama_cpp", "ollama", llama_cpp=Script([[Overloaded("busy", 3.0)], ["free"]]), ollama=Script([["spare"]])
     )
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     assert text(await ask(chain)) == "spare"
     assert text(await ask(chain)) == "free"
 
 
 async def test_a_request_that_is_wrong_is_not_tried_elsewhere(start: Start) -> None:
     chain = await start("llama_cpp", "ollama", llama_cpp=Script([[InvalidInput("messages: too long")]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     with pytest.raises(InvalidInput):
         await ask(chain)
     assert SCRIPTS["ollama"].asked == []
@@ -198,7 +198,7 @@ async def test_a_request_that_is_wrong_is_not_tried_elsewhere(start: Start) -> N
 @pytest.mark.parametrize("model", ["ollama", "ollama-model"])
 async def test_a_request_can_name_engine_or_model(start: Start, model: str) -> None:
     chain = await start("llama_cpp", "ollama", ollama=Script([["named"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain, model=model)) == "named"
     assert text(await ask(chain, model="unknown")) == "ok"
@@ -206,7 +206,7 @@ async def test_a_request_can_name_engine_or_model(start: Start, model: str) -> N
 
 async def test_the_node_bounds_the_length_of_an_answer(start: Start) -> None:
     chain = await start("llama_cpp", max_tokens=20)
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await ask(chain, max_tokens=5000)
     await ask(chain, max_tokens=5)
     assert [request.max_tokens for request in SCRIPTS["llama_cpp"].asked] == [20, 5]
@@ -215,7 +215,7 @@ async def test_the_node_bounds_the_length_of_an_answer(start: Start) -> None:
 async def test_one_answer_at_a_time_people_before_background_each_told_its_position(start: Start) -> None:
     go = asyncio.Event()
     chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     done: list[str] = []
     positions: dict[str, list[int]] = {}
 
@@ -241,7 +241,7 @@ async def test_one_answer_at_a_time_people_before_background_each_told_its_posit
 async def test_beyond_the_queue_a_question_is_refused(start: Start) -> None:
     go = asyncio.Event()
     chain = await start("llama_cpp", queue=1, llama_cpp=Script([[go, "x"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(ask(chain))
@@ -255,7 +255,7 @@ async def test_beyond_the_queue_a_question_is_refused(start: Start) -> None:
 async def test_a_deadline_counts_in_the_queue(start: Start) -> None:
     go = asyncio.Event()
     chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with asyncio.TaskGroup() as group:
         group.create_task(ask(chain))
         await until(lambda: chain.load()[1] == 1)
@@ -266,7 +266,7 @@ async def test_a_deadline_counts_in_the_queue(start: Start) -> None:
 
 async def test_closing_an_answer_closes_the_engines_and_frees_the_turn(start: Start) -> None:
     chain = await start("llama_cpp", llama_cpp=Script([["a", asyncio.Event()]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with aclosing(chain.generate(question(), 5)) as items:
         await anext(items)
     assert SCRIPTS["llama_cpp"].closed == 1
@@ -276,11 +276,11 @@ async def test_closing_an_answer_closes_the_engines_and_frees_the_turn(start: St
 async def test_an_engine_whose_worker_went_away_is_noticed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "_LOOK_S", 0.01)
     chain = await start("llama_cpp")
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await chain.engines[0].stop()
     assert not chain.ready
     await until(lambda: SCRIPTS["llama_cpp"].started == 2)
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
 
 
 def test_twins_have_names_of_their_own() -> None:
@@ -325,7 +325,7 @@ async def test_a_person_is_never_made_to_step_back(start: Start) -> None:
 async def test_as_many_answers_at_once_as_the_first_usable_engine_has_slots(start: Start) -> None:
     go = asyncio.Event()
     chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]], slots=3))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with asyncio.TaskGroup() as group:
         for _ in range(5):
             group.create_task(ask(chain))
@@ -338,7 +338,7 @@ async def test_as_many_answers_at_once_as_the_first_usable_engine_has_slots(star
 async def test_who_waits_is_told_how_long_it_will_take(start: Start) -> None:
     go = asyncio.Event()
     chain = await start("llama_cpp", llama_cpp=Script([[go, "x"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with asyncio.TaskGroup() as group:
         group.create_task(ask(chain))
         await until(lambda: chain.load()[1] == 1)
@@ -351,7 +351,7 @@ async def test_who_waits_is_told_how_long_it_will_take(start: Start) -> None:
 async def test_an_engine_that_cannot_do_what_is_asked_for_is_passed_over_and_not_broken(start: Start) -> None:
     cannot = Script([[CannotServe("tools: not known here")]])
     chain = await start("llama_cpp", "ollama", llama_cpp=cannot, ollama=Script([["called"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain)) == "called"
     assert chain.reasons == {}
@@ -361,7 +361,7 @@ async def test_an_engine_that_cannot_do_what_is_asked_for_is_passed_over_and_not
 async def test_where_no_engine_can_do_it_the_refusal_names_what(start: Start) -> None:
     cannot = [[CannotServe("tools: not known here")]]
     chain = await start("llama_cpp", "ollama", llama_cpp=Script(cannot), ollama=Script(cannot[:]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     with pytest.raises(CannotServe, match="tools"):
         await ask(chain)
 
@@ -375,14 +375,14 @@ async def test_an_answer_that_was_begun_is_not_refused_by_the_engine_that_should
         ollama=Script([[InvalidInput("messages: too long for this one")]]),
         transformers=Script([["and half"]]),
     )
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 3)
     assert text(await ask(chain)) == "half and half"
 
 
 async def test_a_deadline_in_mid_answer_cuts_it_and_says_so(start: Start) -> None:
     chain = await start("llama_cpp", llama_cpp=Script([["a", "b", DeadlineExceeded("too late")]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     items = await ask(chain)
     assert text(items) == "ab"
     assert (items[-1].finish_reason, items[-1].limit) == ("length", "deadline")
@@ -391,7 +391,7 @@ async def test_a_deadline_in_mid_answer_cuts_it_and_says_so(start: Start) -> Non
 
 async def test_a_deadline_before_the_first_token_is_an_error(start: Start) -> None:
     chain = await start("llama_cpp", llama_cpp=Script([[DeadlineExceeded("too late")]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     with pytest.raises(DeadlineExceeded):
         await ask(chain)
 
@@ -400,7 +400,7 @@ async def test_after_a_failure_one_answer_tries_the_engine_while_others_prefer_a
     go = asyncio.Event()
     first = Script([[WorkerLost("it died")], ["trial", go], ["well"]], slots=4)
     chain = await start("llama_cpp", "ollama", llama_cpp=first, ollama=Script([["spare"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain)) == "spare"
     assert chain.circuits["llama_cpp"] == "open"
@@ -419,7 +419,7 @@ async def test_after_a_failure_one_answer_tries_the_engine_while_others_prefer_a
 async def test_changes_of_what_is_usable_are_told(start: Start) -> None:
     told: list[bool] = []
     chain = await start("llama_cpp", llama_cpp=Script([[WorkerLost("it died")]]), changed=lambda: told.append(True))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     assert len(told) == 1
     with pytest.raises(EngineUnavailable):
         await ask(chain)
@@ -429,7 +429,7 @@ async def test_changes_of_what_is_usable_are_told(start: Start) -> None:
 
 async def test_a_finished_answer_is_not_continued_whatever_its_engine_does_then(start: Start) -> None:
     chain = await start("llama_cpp", "ollama", llama_cpp=Script([["whole"]], after=WorkerLost("it died")))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     items = await ask(chain)
     assert text(items) == "whole"
@@ -444,7 +444,7 @@ async def test_a_refusal_of_the_spare_is_not_the_answer_where_the_first_may_come
         llama_cpp=Script([[WorkerLost("it died")]]),
         transformers=Script([[CannotServe("tools: not here")]]),
     )
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     with pytest.raises(EngineUnavailable, match="it died"):
         await ask(chain)
@@ -453,14 +453,14 @@ async def test_a_refusal_of_the_spare_is_not_the_answer_where_the_first_may_come
 async def test_what_another_node_began_goes_on_with_the_engine_that_has_room(start: Start) -> None:
     small = Script([[InvalidInput("messages: too long for this one")]])
     chain = await start("llama_cpp", "ollama", llama_cpp=small, ollama=Script([["the rest"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain, partial="begun elsewhere ")) == "the rest"
 
 
 async def test_an_answer_without_a_last_part_is_continued_by_the_next_engine(start: Start) -> None:
     chain = await start("llama_cpp", "ollama", llama_cpp=Script([["half "]], ends=False), ollama=Script([["and half"]]))
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     await until(lambda: len(chain.infos()) == 2)
     assert text(await ask(chain)) == "half and half"
 
@@ -468,7 +468,7 @@ async def test_an_answer_without_a_last_part_is_continued_by_the_next_engine(sta
 async def test_a_finished_background_answer_is_not_continued_when_a_person_comes_in_that_moment(start: Start) -> None:
     script = Script([["summary"], ["person"]])
     chain = await start("llama_cpp", llama_cpp=script)
-    assert await chain.wait_ready(5)
+    assert await chain.wait_ready(30)
     async with aclosing(chain.generate(question(background=True), 10)) as items:
         assert (await anext(items)).text == "summary"
         assert (await anext(items)).finish_reason == "stop"

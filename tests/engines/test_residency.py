@@ -90,7 +90,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., 
         await home.residency.start()
         homes.append(home)
         async with asyncio.timeout(30):
-            await home.residency._here[""].chain.wait_ready(5)
+            await home.residency._here[""].chain.wait_ready(30)
         return home
 
     yield build
