@@ -5,6 +5,7 @@ Rules
 1. Only the records are read: all else derives from them, but for the vectors, which are made anew.
 2. A record counts when its seal fits. Where others before it are lost, what follows goes on under a name of its own, as
    a branch that gave way does (`log`, rule 7): that chain has no hole, and peers bring what is missing of the old one.
+   A damaged row may be read as anything, and the highest number too: after `_MOST_LOST` in a row without one it ends.
 3. The damaged file is only read, but that its WAL is moved into it.
 """
 
@@ -16,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
 from tarsd.calls import Record
 from tarsd.memory.ledger import from_row
@@ -24,7 +26,7 @@ from tarsd.memory.log import EMPTY, Head, branch_name, digest, fault, is_erased,
 from tarsd.memory.schema import LOG_COLUMNS
 
 _BATCH = 200
-_MOST_LOST = 100_000  # numbers in a row that cannot be read, where it is not known how many there were
+_MOST_LOST = 20_000  # numbers in a row that hold nothing: a damaged inner page leads to fewer records
 
 
 class Chains:
@@ -53,10 +55,11 @@ def readable(path: Path) -> Iterator[list[Record]]:
     chains = Chains()
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=1.0, check_same_thread=False)) as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        last, end = 0, _end(connection)
-        while last < end:
+        last, end, lost = 0, _end(connection), 0
+        while last < end and lost < _MOST_LOST:
             found, until = _some(connection, last, end)
             yield [chains.whole(each) for each in found if not fault(each)]
+            lost = 0 if found else lost + until - last
             last = until
 
 
@@ -70,15 +73,23 @@ def _end(connection: sqlite3.Connection) -> int:
 
 def _some(connection: sqlite3.Connection, last: int, end: int) -> tuple[list[Record], int]:
     """Return some records after a number, and up to which one that was; one by one where a page is damaged."""
-    columns, until = f"id, {LOG_COLUMNS}", min(last + _BATCH, end)
-    between = f"SELECT {columns} FROM log NOT INDEXED WHERE id > ? AND id <= ? ORDER BY id"  # noqa: S608
+    until = min(last + _BATCH, end)
     with suppress(sqlite3.Error, UnicodeDecodeError):
-        return [from_row(row[1:]) for row in connection.execute(between, (last, until))], until
+        return _between(connection, last, until), until
     found: list[Record] = []
     for number in range(last + 1, until + 1):
         with suppress(sqlite3.Error, UnicodeDecodeError):
-            found += [from_row(row[1:]) for row in connection.execute(between, (number - 1, number))]
+            found += _between(connection, number - 1, number)
     return found, until
+
+
+def _between(connection: sqlite3.Connection, last: int, until: int) -> list[Record]:
+    columns = f"SELECT {LOG_COLUMNS} FROM log NOT INDEXED WHERE id > ? AND id <= ? ORDER BY id"  # noqa: S608
+    found: list[Record] = []
+    for row in connection.execute(columns, (last, until)):
+        with suppress(msgspec.ValidationError):  # a damaged row may be read as anything
+            found.append(msgspec.convert(asdict(from_row(row)), Record))
+    return found
 
 
 async def next_of(batches: Iterator[list[Record]]) -> list[Record] | None:

@@ -84,7 +84,11 @@ class Store(Sharing, History):
         except DamagedDatabase as error:  # in a file too large to be checked whole at each start
             store = await cls._begun(*(await replace_damaged(path, error)), node_id, clock)
         if store.problem:
-            await store.salvage()
+            try:
+                await store.salvage()
+            except BaseException:
+                await store.close()
+                raise
         return store
 
     @classmethod
