@@ -188,10 +188,10 @@ def test_two_conversations_share_a_system_prompt_and_both_stay_warm(worker: Any)
 
 
 def test_a_prompt_whose_first_words_alone_are_known_reads_only_the_others(worker: Any) -> None:
-    expected = alone(worker, question("Why do birds sing?", max_tokens=8)).text
-    forget(worker)
+    expected = alone(worker, question(COUNT, max_tokens=8)).text
+    list(worker.keep_nothing(b""))
     alone(worker, question("What is the sea, and how deep is it? " * 8, max_tokens=3))
-    again = alone(worker, question("Why do birds sing?", max_tokens=8))
+    again = alone(worker, question(COUNT, max_tokens=8))
     assert 0 < again.cached < 40
     assert again.text == expected
 
@@ -199,7 +199,7 @@ def test_a_prompt_whose_first_words_alone_are_known_reads_only_the_others(worker
 def test_what_a_sliding_window_let_go_is_read_again(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import llama_cpp
 
-    asked = question("Why do birds sing in the early morning? " * 3, max_tokens=8)
+    asked = question(COUNT, max_tokens=8)
     expected = alone(worker, asked).text
     native = worker.board._native
     monkeypatch.setattr(native, "_window", 8)
@@ -225,7 +225,7 @@ def test_what_is_pushed_out_is_saved_and_comes_back_with_the_same_words() -> Non
 
 def test_told_to_keep_nothing_it_reads_every_prompt_anew_and_saves_none() -> None:
     worker = made(context_tokens=256)
-    one = question("Why do birds sing in the early morning? " * 12, max_tokens=10)
+    one = question(COUNT, max_tokens=10)
     expected = alone(worker, one).text
     alone(worker, question("What is the sea? " * 30, max_tokens=10))
     board = worker.board
@@ -239,7 +239,7 @@ def test_told_to_keep_nothing_it_reads_every_prompt_anew_and_saves_none() -> Non
 
 
 def test_what_is_being_written_when_it_is_told_to_keep_nothing_is_kept_no_longer_than_that(worker: Any) -> None:
-    asked = question("Why do birds sing in the early morning? " * 4, max_tokens=8)
+    asked = question(COUNT, max_tokens=8)
     expected = alone(worker, asked).text
     forget(worker)
     readers = [Reader(worker, asked) for _ in range(5)]  # four are written, one waits
