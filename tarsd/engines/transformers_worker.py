@@ -53,6 +53,7 @@ class TransformersWorker:
         self._defuser = Defuser(self._tokenizer.all_special_tokens)
         self._cache: Any = None
         self._held: list[int] = []  # the tokens that the cache stands for
+        self._reused = 0  # how many of them this answer began with
 
     def describe(self, request: bytes) -> Iterator[bytes]:
         """Yield one `EngineInfo`."""
@@ -94,7 +95,7 @@ class TransformersWorker:
                 logits = self._forward([token])
         rest = "" if stops.stopped else stops.feed(text.finish()) + stops.finish()
         limit = ("max_tokens" if written >= asked.max_tokens else "context") if reason == "length" else ""
-        usage = Usage(len(prompt), written)
+        usage = Usage(len(prompt), written, self._reused)
         yield encode(
             ChatItem(
                 text=rest,
@@ -123,7 +124,7 @@ class TransformersWorker:
         if self._cache is None or same == 0 or not _cropped(self._cache, same):
             self._cache = transformers.DynamicCache(config=self._model.config)
             same = 0
-        self._held = self._held[:same]
+        self._held, self._reused = self._held[:same], same
 
     def _forward(self, tokens: list[int]) -> Any:
         with torch.inference_mode():
@@ -268,10 +269,11 @@ def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
 
 def _cropped(cache: Any, length: int) -> bool:
     """Cut the cache back to `length` tokens; False for a kind that cannot be cut (sliding windows, recurrent)."""
-    if cache.get_seq_length() == length:
+    more = cache.get_seq_length() - length
+    if not more:
         return True
     try:
-        cache.crop(length)
+        cache.crop(-more)  # a length to keep is refused by newer versions
     except (AttributeError, NotImplementedError, ValueError):
         return False
     return bool(cache.get_seq_length() == length)

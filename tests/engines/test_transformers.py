@@ -164,8 +164,13 @@ async def test_what_it_cannot_hold_an_answer_to_is_for_another_engine(engine: Tr
         await answer(engine, question(**{field: values[field]}))
 
 
-async def test_told_to_keep_nothing_it_says_the_same_afterwards(engine: TransformersEngine) -> None:
-    asked = question("Why do birds sing in the early morning?", max_tokens=4)
-    expected = text_of(await answer(engine, asked))
+async def test_told_to_keep_nothing_it_reads_the_prompt_anew_and_says_the_same(engine: TransformersEngine) -> None:
+    async def asked() -> tuple[str, int]:
+        items = await answer(engine, question(REPEAT, max_tokens=4))
+        assert items[-1].usage is not None
+        return text_of(items), items[-1].usage.cached_tokens
+
+    expected, _ = await asked()
+    assert await asked() > (expected, 0)
     await engine.keep_nothing()
-    assert text_of(await answer(engine, asked)) == expected
+    assert await asked() == (expected, 0)
