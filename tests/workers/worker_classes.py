@@ -64,6 +64,7 @@ class Talker:
 
     def never_yield(self, request: bytes) -> Iterator[bytes]:
         yield b"now"
+        print("past the last place to leave", file=sys.stderr, flush=True)
         time.sleep(600)
 
     def die(self, request: bytes) -> Iterator[bytes]:
