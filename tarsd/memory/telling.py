@@ -50,7 +50,7 @@ class Facts:
         """Say whether a sentence tells one of the facts."""
         if self._codes and not self._codes.isdisjoint(codes_of(sentence)):
             return True
-        stems = _stems(sentence) if self._facts else frozenset()
+        stems = stems_of(sentence) if self._facts else frozenset()
         near = {fact for word in stems for fact in self._by_word.get(word, ())}
         near = {fact for fact in near if _is_most(fact.stems, stems)}
         return bool(near) and _is_any_told(near, _said(sentence))
@@ -59,7 +59,7 @@ class Facts:
         """Say whether a text of many sentences may tell one of the facts: quick, and never wrongly no."""
         if self._codes and not self._codes.isdisjoint(codes_of(text)):
             return True
-        return bool(self._facts) and not _stems(text).isdisjoint(self._by_word)
+        return bool(self._facts) and not stems_of(text).isdisjoint(self._by_word)
 
 
 def without(text: str, facts: Facts) -> str:
@@ -92,9 +92,9 @@ class _Said(NamedTuple):
 
 
 def _said(sentence: str) -> _Said:
-    marks = _stems(" ".join(sorted(marks_of(sentence))))
+    marks = stems_of(" ".join(sorted(marks_of(sentence))))
     numbers = frozenset(mark for mark in marks if mark[0].isdigit())
-    return _Said(_stems(sentence), marks - numbers, numbers)
+    return _Said(stems_of(sentence), marks - numbers, numbers)
 
 
 def _is_most(fact: frozenset[str], held: frozenset[str]) -> bool:
@@ -111,12 +111,10 @@ def _is_another(fact: _Said, held: _Said) -> bool:
     return any(mine - held.stems and theirs - fact.stems for mine, theirs in pairs)
 
 
-def _stems(sentence: str) -> frozenset[str]:
-    """Return what a sentence's words have in common in both languages: its own may not be known."""
-    plain = [word for word in words(sentence) if word not in _LITTLE]
-    return frozenset(stem_words(stem_words(plain, "en"), "es"))
-
-
 def stems_of(text: str) -> frozenset[str]:
-    """Return the words of a text that mean something, as they are compared with those of another text."""
-    return _stems(text)
+    """Return the words of a text that mean something, as those of two texts are compared.
+
+    They are stemmed for both languages: the text's own may not be known.
+    """
+    plain = [word for word in words(text) if word not in _LITTLE]
+    return frozenset(stem_words(stem_words(plain, "en"), "es"))

@@ -34,6 +34,15 @@ async def after_a_history(store: Store) -> list[str]:
     return gone
 
 
+async def after_a_history_without_wiping(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what was forgotten, and stands in gaps still."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "wipe_gaps", nothing)
+        gone = await after_a_history(store)
+    assert left(folder, gone)
+    return gone
+
+
 def left(folder: Path, names: list[str]) -> list[str]:
     content = b"".join(path.read_bytes() for path in sorted(folder.glob("store.db*")))
     return [name for name in names if f"canary{name}x".encode() in content]
@@ -46,10 +55,7 @@ async def test_no_byte_stays_in_a_gap(store: Store, tmp_path: Path) -> None:
 async def test_what_a_version_before_left_to_the_night_is_done_by_night(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Database, "wipe_gaps", nothing)
-        gone = await after_a_history(store)
-    assert left(tmp_path, gone)
+    gone = await after_a_history_without_wiping(store, tmp_path, monkeypatch)
     await store.keep_fact("rewrite_due", "1")
     await store.optimize()
     assert left(tmp_path, gone) == []
@@ -64,10 +70,7 @@ async def nothing(database: Database) -> None:
 async def test_what_was_read_before_does_not_come_back_when_its_page_is_written_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Database, "wipe_gaps", nothing)
-        gone = await after_a_history(store)
-    assert left(tmp_path, gone)
+    gone = await after_a_history_without_wiping(store, tmp_path, monkeypatch)
     await store._database.empty_wal()
     await store.rows("SELECT * FROM log JOIN keywords_content USING (id)")  # its pages are in the cache as they were
     await store._database.wipe_gaps()
@@ -84,10 +87,7 @@ async def write_every_page(database: Database) -> None:
 async def test_what_is_written_between_looking_and_wiping_brings_nothing_back_from_the_wal(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Database, "wipe_gaps", nothing)
-        gone = await after_a_history(store)
-    assert left(tmp_path, gone)
+    gone = await after_a_history_without_wiping(store, tmp_path, monkeypatch)
     wipe = store._database._wipe
 
     async def late(pages: Sequence[int]) -> None:
@@ -103,9 +103,7 @@ async def test_what_is_written_between_looking_and_wiping_brings_nothing_back_fr
 async def test_people_read_and_write_while_gaps_are_wiped(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Database, "wipe_gaps", nothing)
-        gone = await after_a_history(store)
+    gone = await after_a_history_without_wiping(store, tmp_path, monkeypatch)
     monkeypatch.setattr(tarsd.memory.database, "_WIPED_AT_ONCE", 1)
     wiping = asyncio.create_task(store._database.wipe_gaps())
     written = 0
